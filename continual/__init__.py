@@ -1,0 +1,1 @@
+"""Learn, store, compose and measure small modules on one frozen encoder."""

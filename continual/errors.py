@@ -1,0 +1,29 @@
+"""What a user can mend. Anything else that is raised is a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ContinualError(Exception):
+    """A message for a person: what was expected, what was found, what to do. Printed without a traceback."""
+
+
+class CorruptError(ContinualError):
+    """A stored file is not what its digest says it is."""
+
+
+class DataError(ContinualError):
+    """A task's rows cannot be learned from as they are."""
+
+
+class Diverged(ContinualError):
+    """A loss became NaN or infinite: this task stops, the stored modules stay."""
+
+
+def unknown(what: str, got: object, choices: Iterable[object]) -> ContinualError:
+    """
+    >>> print(unknown("site", "querry", ["key", "query"]))
+    unknown site 'querry'; choose from: key, query
+    """
+    return ContinualError(f"unknown {what} {got!r}; choose from: {', '.join(sorted(map(str, choices)))}")

@@ -1,0 +1,84 @@
+"""Bytes on disk: atomic writes, digests, canonical JSON. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from continual.errors import ContinualError
+
+
+def canonical(value: Any) -> bytes:
+    """One byte string per value: keys sorted, no spaces, NaN refused.
+
+    >>> canonical({"b": 1, "a": [True, None]})
+    b'{"a":[true,null],"b":1}'
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
+
+
+def sha256(*parts: bytes) -> str:
+    """Hex digest of the parts, each with its length before it, so that ("ab", "c") and ("a", "bc") differ."""
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(len(part).to_bytes(8, "big"))
+        h.update(part)
+    return h.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut (a no-op where folders cannot be opened)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write and fsync; not atomic by itself: for files inside a folder that is renamed as a whole."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """All of ``data`` or the old file: temp file in the target folder, fsync, rename, fsync of the folder."""
+    handle, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    except BaseException:
+        Path(temp).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, text.encode("utf-8"))
+
+
+def require_writable(folder: Path) -> None:
+    """Create ``folder`` and prove that a file can be written there, before any work is spent on what goes into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temp = tempfile.mkstemp(dir=folder, prefix=".probe.")
+        os.close(handle)
+        os.unlink(temp)
+    except OSError as error:
+        raise ContinualError(
+            f"cannot write to {folder} ({error.strerror}); choose another folder with paths.runs=… and paths.store=…"
+        ) from error

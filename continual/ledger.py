@@ -1,0 +1,134 @@
+"""What was scored, when. Append-only rows of cells; matrices are views of it. numpy only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from continual.errors import CorruptError
+from continual.files import canonical, sha256, sync_folder
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The score on one task's test rows at one moment of a run.
+
+    stage   "zero" (bare encoder, before any training), "learn" (after a task of the stream), or the name of a
+            composition or reference: "fusion", "unipelt", "single", "head"
+    after   index of the last task learned; -1 before any
+    task    index of the task that is tested
+    score   in [0, 1], higher is better; None where it is undefined, with the reason in ``why``
+    n       test rows; ``low`` and ``high`` bound the 95 % Wilson interval of a proportion
+    how     "own": the task's own module and head · "ncm": nearest class mean on the features of the last module
+    key     digest of all that the score depends on: two cells with one key have one score
+    reused  the score was taken from an earlier cell with the same key, no row was forwarded
+    """
+
+    stage: str
+    after: int
+    task: int
+    score: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    how: str = "own"
+    key: str = ""
+    reused: bool = False
+    why: str = ""
+
+
+def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927).
+
+    >>> [round(x, 3) for x in wilson(8, 10)]
+    [0.49, 0.943]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = right / n, z * z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * ((p * (1 - p) / n + z2 / (4 * n * n)) ** 0.5)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Ledger:
+    """Cells in the order of their writing. With a ``path``, each added row is on disk before ``add`` returns.
+
+    A line of the file is one row: its cells and a checksum. A torn last line (the process was killed while
+    writing) is dropped on opening; a damaged line before it raises ``CorruptError``.
+    """
+
+    def __init__(self, tasks: Iterable[str], path: Path | None = None) -> None:
+        self.tasks = tuple(tasks)
+        self.cells: list[Cell] = []
+        self.path = path
+        if path is not None and path.exists():
+            self._read(path)
+
+    def add(self, cells: Iterable[Cell]) -> None:
+        cells = tuple(cells)
+        if self.path is not None:
+            _append(self.path, _line(cells))
+        self.cells.extend(cells)
+
+    def row(self, stage: str, after: int) -> list[Cell]:
+        return [cell for cell in self.cells if cell.stage == stage and cell.after == after]
+
+    def matrix(self, stage: str = "learn") -> NDArray[np.float64]:
+        """(T, T) scores, row: after task i, column: on task j; NaN where a cell is missing or undefined."""
+        table = np.full((len(self.tasks), len(self.tasks)), np.nan)
+        for cell in self.cells:
+            if cell.stage == stage and cell.after >= 0 and cell.score is not None:
+                table[cell.after, cell.task] = cell.score
+        return table
+
+    def zero(self) -> NDArray[np.float64]:
+        """(T,) scores of the bare encoder before any training; NaN where missing."""
+        scores = np.full(len(self.tasks), np.nan)
+        for cell in self.cells:
+            if cell.stage == "zero" and cell.score is not None:
+                scores[cell.task] = cell.score
+        return scores
+
+    def counts(self) -> NDArray[np.int64]:
+        """(T,) test rows of each task; 0 where a task was never tested."""
+        counts = np.zeros(len(self.tasks), dtype=np.int64)
+        for cell in self.cells:
+            counts[cell.task] = max(counts[cell.task], cell.n)
+        return counts
+
+    def _read(self, path: Path) -> None:
+        lines = path.read_bytes().split(b"\n")
+        torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                good = entry["sha256"] == sha256(canonical(entry["cells"]))
+                cells = [Cell(**cell) for cell in entry["cells"]]
+            except (ValueError, TypeError, KeyError):
+                good, cells = False, []
+            if not good:
+                raise CorruptError(f"{path}, line {number}: checksum does not match; restore it or delete its folder")
+            self.cells.extend(cells)
+        if torn:
+            with open(path, "rb+") as file:
+                file.truncate(path.stat().st_size - len(torn))
+
+
+def _line(cells: tuple[Cell, ...]) -> bytes:
+    plain = [asdict(cell) for cell in cells]
+    return canonical({"cells": plain, "sha256": sha256(canonical(plain))}) + b"\n"
+
+
+def _append(path: Path, line: bytes) -> None:
+    with open(path, "ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)

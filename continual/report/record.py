@@ -1,0 +1,143 @@
+"""The schema of ``run.json``: one run, on disk, as data. Cells are the truth; everything else is derived or provenance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from continual.errors import CorruptError
+from continual.files import write_json
+
+SCHEMA = 1
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderFacts(Strict):
+    name: str
+    revision: str | None
+    fingerprint: str
+    family: str
+    layers: int
+    width: int
+    parameters: int
+
+
+class TaskFacts(Strict):
+    name: str
+    labels: list[str]
+    train: int
+    valid: int
+    test: int
+    truncated: int  # texts longer than the encoder's limit, over the three splits
+    source: str
+    digest: str
+
+
+class CellFacts(Strict):
+    stage: str
+    after: int
+    task: int
+    score: float | None
+    n: int
+    low: float | None
+    high: float | None
+    how: str
+    key: str
+    reused: bool
+    why: str
+
+
+class Metric(Strict):
+    value: float | None  # None: undefined for this run, for example backward transfer of one task
+    definition: str  # name and version of the formula, "backward_transfer@1"
+    missing: int  # cells the formula would read that are not there
+
+
+class Module(Strict):
+    """One stored object of this run and what it cost."""
+
+    name: str
+    version: int
+    digest: str
+    kind: Literal["adapter", "composition"]
+    method: str
+    task: str
+    parents: list[str]
+    status: Literal["ok", "diverged"]
+    why: str
+    seed: int
+    seconds: float
+    steps: int
+    trainable: int  # parameters that were trained, the head included
+    bytes: int  # on disk, the head included
+    valid_score: float | None
+
+
+class Gain(Strict):
+    """Score of a composition minus that of what it is compared with, on the same test rows, with a paired bootstrap."""
+
+    composition: str
+    task: str
+    versus: Literal["single", "head"]
+    score: float
+    reference: float
+    gain: float
+    low: float
+    high: float
+    n: int
+
+
+class Weights(Strict):
+    """What a mixer did at one site, averaged over the target's test tokens (attention) or rows (gates)."""
+
+    composition: str
+    kind: Literal["attention", "gate"]
+    layer: int
+    site: str
+    members: list[str]
+    mean: list[float]
+
+
+class Record(Strict):
+    schema_version: int = SCHEMA
+    id: str
+    created: str
+    seconds: float
+    status: Literal["finished", "finished with failures"]
+    warnings: list[str]
+    stream: str
+    stream_digest: str
+    strategy: str
+    method: str
+    seed: int
+    encoder: EncoderFacts
+    tasks: list[TaskFacts]
+    cells: list[CellFacts]
+    metrics: dict[str, Metric]
+    modules: list[Module]
+    gains: list[Gain]
+    weights: list[Weights]
+    forwarded_rows: int
+    peak_memory_bytes: int
+    encoder_unchanged: bool  # fingerprint after the run equals the one before
+    modules_unchanged: bool  # digests of all stored modules re-computed after the run equal those before
+    versions: dict[str, str]
+    code: str
+    config: dict[str, Any]
+
+
+def save(record: Record, path: Path) -> None:
+    write_json(path, record.model_dump(mode="json"))
+
+
+def load(path: Path) -> Record:
+    try:
+        return Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise CorruptError(f"{path} is not a run record of schema {SCHEMA}: {error}") from error
