@@ -1,0 +1,96 @@
+"""Subsets and splits as pure functions of (seed, name): no generator is shared, so no call can shift another.
+
+Randomness is the raw output of numpy's Philox bit generator, keyed by a hash: numpy promises to keep that
+stream the same in all versions (`Generator` methods may change).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from continual.errors import DataError
+from continual.files import canonical
+from continual.stream.base import Example
+
+
+def draws(n: int, *key: str | int) -> np.ndarray:
+    """(n,) uniform 64-bit integers, a function of ``key`` alone; the first n of more are the same.
+
+    >>> draws(2, "subset", 0, "toy").tolist() == draws(5, "subset", 0, "toy")[:2].tolist()
+    True
+    >>> draws(1, "subset", 0, "toy").tolist() == draws(1, "subset", 1, "toy").tolist()
+    False
+    """
+    digest = hashlib.sha256(canonical(list(key))).digest()
+    return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(n)
+
+
+def subset(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list[Example]:
+    """``n`` random rows in their old order, classes in proportion; each class keeps a row when n >= classes.
+
+    ``None`` or n >= len(rows): all rows. Raises DataError for a negative n.
+
+    >>> rows = [Example(f"text {i}", i % 2) for i in range(10)]
+    >>> [row.label for row in subset(rows, 4, seed=0, name="toy")].count(1)
+    2
+    >>> subset(rows, 4, 0, "toy") == subset(rows, 4, 0, "toy") != subset(rows, 4, 1, "toy")
+    True
+    """
+    if n is None or n >= len(rows):
+        return list(rows)
+    if n < 0:
+        raise DataError(f"{name}: expected a number of rows >= 0, or None for all, got {n}")
+    taken = _take(rows, n, draws(len(rows), "subset", seed, name), keep_one=False)
+    return [rows[i] for i in np.flatnonzero(taken)]
+
+
+def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> tuple[list[Example], list[Example]]:
+    """(train, valid): ``valid`` rows, or a fraction of all rows when below 1; classes in proportion.
+
+    Each class keeps at least one row in train, and has one in valid where it has two rows and valid has room.
+    Raises DataError when valid does not leave train a row of each class.
+
+    >>> train, valid = split([Example(f"text {i}", i % 2) for i in range(10)], 0.4, seed=0, name="toy")
+    >>> len(train), [row.label for row in valid].count(0)
+    (6, 2)
+    """
+    n = round(valid * len(rows)) if valid < 1 else int(valid)
+    classes = len({row.label for row in rows})
+    if not 0 <= n <= len(rows) - classes:
+        raise DataError(
+            f"{name}: cannot hold out {n} of {len(rows)} rows: train needs one row of each of its {classes} classes; "
+            f"ask for {max(len(rows) - classes, 0)} or fewer"
+        )
+    taken = _take(rows, n, draws(len(rows), "split", seed, name), keep_one=True)
+    return [rows[i] for i in np.flatnonzero(~taken)], [rows[i] for i in np.flatnonzero(taken)]
+
+
+def _take(rows: Sequence[Example], n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:
+    """(len(rows),) which n rows are taken: of each class the ones with the smallest keys."""
+    labels, counts = np.unique([row.label for row in rows], return_inverse=True, return_counts=True)[1:]
+    order = np.lexsort((keys, labels))
+    starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
+    rank = np.empty(len(rows), dtype=int)
+    rank[order] = np.arange(len(rows)) - np.repeat(starts, counts)
+    high = counts - 1 if keep_one else counts
+    return rank < _shares(counts, n, high)[labels]
+
+
+def _shares(counts: np.ndarray, n: int, high: np.ndarray) -> np.ndarray:
+    """(classes,) integers that sum to n, near counts in proportion, at most ``high``, at least 1 where that fits.
+
+    >>> _shares(np.array([90, 9, 1]), 10, np.array([90, 9, 1])).tolist()
+    [8, 1, 1]
+    """
+    quota = counts * (n / max(counts.sum(), 1))
+    low = np.minimum(high, 1)
+    low = low if low.sum() <= n else np.zeros_like(low)
+    share = np.clip(np.floor(quota).astype(int), low, high)
+    while share.sum() < n:
+        share[np.argmax(np.where(share < high, quota - share, -np.inf))] += 1
+    while share.sum() > n:
+        share[np.argmax(np.where(share > low, share - quota, -np.inf))] -= 1
+    return share
