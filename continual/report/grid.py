@@ -1,0 +1,71 @@
+"""A record's cells as the table that people look at, and its numbers as they read them. Shared by table and page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from continual.report.record import CellFacts, Record
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the accuracy matrix: ``after`` is the task just learned, -1 before any; a cell per task or None."""
+
+    after: int
+    cells: tuple[CellFacts | None, ...]
+
+
+def rows(record: Record) -> list[Row]:
+    """Row "zero" first if it was scored, then one row for every task of the stream, whether it was scored or not."""
+    tasks = range(len(record.tasks))
+    at = {(c.after, c.task): c for c in record.cells if c.stage in ("zero", "learn") and c.score is not None}
+    zero = any(cell.stage == "zero" for cell in record.cells)
+    return [Row(after, tuple(at.get((after, task)) for task in tasks)) for after in ([-1] if zero else []) + [*tasks]]
+
+
+def score(record: Record, after: int, task: int) -> float | None:
+    """After task ``after``, on task ``task``; None where missing."""
+    found = [row.cells[task] for row in rows(record) if row.after == after]
+    return found[0].score if found and found[0] else None
+
+
+def plain(name: str) -> str:
+    """A name without characters that act on a terminal or on the direction of the text.
+
+    >>> plain("a\\x1b[31mb")
+    'a\\ufffd[31mb'
+    """
+    return "".join(char if char.isprintable() else "\ufffd" for char in name)
+
+
+def short(name: str, width: int) -> str:
+    """At most ``width`` characters, the cut marked.
+
+    >>> short("a long name", 8)
+    'a long …'
+    """
+    name = plain(name)
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def points(value: float | None, sign: bool = False) -> str:
+    """A score or a difference of scores in percent points, one decimal.
+
+    >>> points(0.8349), points(-0.0001), points(0.02, sign=True), points(-0.02), points(None)
+    ('83.5', '0.0', '+2.0', '−2.0', '–')
+    """
+    if value is None:
+        return MISSING
+    rounded = round(100 * value, 1) + 0.0  # no negative zero
+    return f"{rounded:{'+' if sign and rounded else ''}.1f}".replace("-", "−")
+
+
+def title(name: str) -> str:
+    """A metric's name as words.
+
+    >>> title("backward_transfer")
+    'Backward transfer'
+    """
+    return name.replace("_", " ").capitalize()
