@@ -1,0 +1,32 @@
+"""How a layer is changed, one file a method."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from continual import folder
+from continual.errors import ContinualError
+from continual.method.base import Described
+
+
+def name_of(method: Described) -> str:
+    return folder.name_of(__name__, method)
+
+
+def arguments(method: Described) -> dict[str, Any]:
+    """Constructor arguments as plain JSON values."""
+    values = {field.name: getattr(method, field.name) for field in fields(method)}  # type: ignore[arg-type]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def named(name: str, values: dict[str, Any]) -> Described:
+    """The method a card names; a card can reach no class outside this folder.
+
+    Raises ContinualError for an unknown name or unknown arguments.
+    """
+    kind = folder.component(__name__, name)
+    known = {field.name for field in fields(kind)}
+    if extra := set(values) - known:
+        raise ContinualError(f"method {name} does not take {sorted(extra)}; it takes {sorted(known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

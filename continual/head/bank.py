@@ -1,0 +1,102 @@
+"""The heads of several members on one encoder: one stack per kind of head, each row answered by its member's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from continual.head.base import Head
+from continual.method.base import Params
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits (b, C) of the b rows (indices into the batch) whose heads are of one kind."""
+
+    head: Head
+    rows: Tensor
+    logits: Tensor
+
+
+class HeadBank(nn.Module):
+    """Loops run over kinds of heads, never over members. Narrower heads are padded; padded labels get logit -inf."""
+
+    def __init__(self, heads: Sequence[tuple[Head, Params]], *, train: Collection[int] = ()) -> None:
+        super().__init__()
+        kinds: dict[object, list[int]] = {}
+        for index, (head, _) in enumerate(heads):
+            kinds.setdefault((head.path(), index in train), []).append(index)
+        self.count = len(heads)
+        self.groups = nn.ModuleList(
+            _Kind(owners, [heads[i] for i in owners], len(heads), owners[0] in train) for owners in kinds.values()
+        )
+
+    def forward(self, pooled: Tensor, member: Tensor | None = None) -> list[Answer]:
+        """(B, d) pooled states and (B,) members -> one answer per kind of head."""
+        if member is None:
+            member = torch.zeros(len(pooled), dtype=torch.long, device=pooled.device)
+        answers = []
+        for kind in self._kinds():
+            slot = kind.slot[member]
+            rows = (
+                torch.arange(len(member), device=member.device)
+                if len(self.groups) == 1
+                else (slot >= 0).nonzero()[:, 0]
+            )
+            answers.append(Answer(kind.head, rows, kind(pooled[rows], slot[rows])))
+        return answers
+
+    def take(self, n: int = 0) -> Params:
+        """A detached copy of the n-th head, without padding."""
+        for kind in self._kinds():
+            if n in kind.owners:
+                return kind.take(kind.owners.index(n))
+        raise IndexError(n)
+
+    def slices(self) -> Iterator[tuple[nn.Parameter, tuple[int, ...]]]:
+        """Each trainable parameter, and the member that owns each slot of its first axis."""
+        for kind in self._kinds():
+            for parameter in kind.stack.values():
+                if parameter.requires_grad:
+                    yield parameter, kind.owners
+
+    def _kinds(self) -> Iterator[_Kind]:
+        for kind in self.groups:
+            assert isinstance(kind, _Kind)
+            yield kind
+
+
+class _Kind(nn.Module):
+    slot: Tensor
+    wide: Tensor
+
+    def __init__(self, owners: list[int], heads: list[tuple[Head, Params]], count: int, train: bool) -> None:
+        super().__init__()
+        self.owners, self.head = tuple(owners), heads[0][0]
+        self.sizes = [len(next(iter(p.values()))) for _, p in heads]
+        widest = max(self.sizes)
+        stack = {name: torch.stack([_pad(p[name], widest) for _, p in heads]) for name in heads[0][1]}
+        self.stack = nn.ParameterDict({name: nn.Parameter(t, requires_grad=train) for name, t in stack.items()})
+        slot = torch.full((count,), -1)
+        slot[owners] = torch.arange(len(owners))
+        self.register_buffer("slot", slot, persistent=False)
+        self.register_buffer("wide", torch.arange(widest) < torch.tensor(self.sizes)[:, None], persistent=False)
+
+    def forward(self, pooled: Tensor, slot: Tensor) -> Tensor:
+        if len(self.owners) == 1:
+            return self.head.logits({name: t[0] for name, t in self.stack.items()}, pooled)
+        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, pooled)
+        return logits.masked_fill(~self.wide[slot], float("-inf"))
+
+    def take(self, slot: int) -> Params:
+        return {name: t[slot, : self.sizes[slot]].detach().cpu().clone() for name, t in self.stack.items()}
+
+
+def _pad(tensor: Tensor, size: int) -> Tensor:
+    padded = tensor.new_zeros(size, *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    return padded

@@ -1,0 +1,57 @@
+"""Low-rank adaptation of linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from continual.errors import ContinualError
+from continual.method.base import Params
+from continual.types import Shape
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """delta = alpha/rank · x Aᵀ Bᵀ  (Hu et al. 2021, eq. 3).
+
+    A (rank, d_in) is Kaiming-uniform with a = √5, as in ``peft``; B (d_out, rank) is zero. The scale alpha/rank is kept
+    as a tensor, so adapters of different rank and alpha share one stack.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("query", "value")
+
+    lr: ClassVar[float] = 1e-3
+    fixed: ClassVar[tuple[str, ...]] = ("scale",)
+    reads: ClassVar[Literal["x", "y"]] = "x"
+    coded: ClassVar[tuple[str, ...]] = ("a",)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ContinualError(f"method.rank must be at least 1, got {self.rank}")
+
+    def path(self) -> Hashable:
+        return ("lora", self.dropout)
+
+    def init(self, shape: Shape, rng: torch.Generator) -> Params:
+        if self.rank > min(shape.d_in, shape.d_out):
+            raise ContinualError(f"method.rank is {self.rank}, above the site's width {min(shape.d_in, shape.d_out)}")
+        a = torch.empty(self.rank, shape.d_in)
+        nn.init.kaiming_uniform_(a, a=5**0.5, generator=rng)
+        return {"a": a, "b": torch.zeros(shape.d_out, self.rank), "scale": torch.tensor(self.alpha / self.rank)}
+
+    def code(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
+        return F.linear(x, p["a"])
+
+    def up(self, p: Params) -> tuple[Tensor, None]:
+        return p["b"] * p["scale"], None
+
+    def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
+        return F.linear(self.code(p, x, y), p["b"]) * p["scale"]
