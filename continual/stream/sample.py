@@ -44,7 +44,7 @@ def subset(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list
     if n < 0:
         raise DataError(f"{name}: expected a number of rows >= 0, or None for all, got {n}")
     taken = _take(rows, n, draws(len(rows), "subset", seed, name), keep_one=False)
-    return [rows[i] for i in np.flatnonzero(taken)]
+    return [rows[i] for i in np.flatnonzero(taken).tolist()]
 
 
 def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> tuple[list[Example], list[Example]]:
@@ -65,7 +65,7 @@ def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> 
             f"ask for {max(len(rows) - classes, 0)} or fewer"
         )
     taken = _take(rows, n, draws(len(rows), "split", seed, name), keep_one=True)
-    return [rows[i] for i in np.flatnonzero(~taken)], [rows[i] for i in np.flatnonzero(taken)]
+    return [rows[i] for i in np.flatnonzero(~taken).tolist()], [rows[i] for i in np.flatnonzero(taken).tolist()]
 
 
 def _take(rows: Sequence[Example], n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ import yaml
 from continual.task_streams import csv, quickstart, toy
 
 from continual import conf
-from continual.errors import ContinualError, DataError
+from continual.errors import ContinualError, CorruptError, DataError
 from continual.stream.base import Stream
 from continual.stream.lint import check
 
@@ -140,6 +140,8 @@ def test_an_unknown_quickstart_task_lists_the_choices():
 def real(**options):
     try:
         return quickstart.tasks(**options)
+    except (CorruptError, DataError):
+        raise
     except ContinualError as error:
         pytest.skip(f"the corpora are not at hand: {error}")
 
