@@ -25,4 +25,4 @@ def cells(tasks: int) -> list[tuple[int, int]]:
     return [(tasks - 1, task) for task in range(tasks)]
 
 
-METRIC = Metric(average_accuracy, cells, version=1, says="mean over tasks j of R[T-1][j]: accuracy after the last task")
+METRIC = Metric(average_accuracy, cells, version=1, says="mean over tasks j of R[T−1,j]: accuracy after the last task")

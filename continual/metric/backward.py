@@ -26,4 +26,4 @@ def cells(tasks: int) -> list[tuple[int, int]]:
     return [(after, task) for task in range(tasks - 1) for after in (task, tasks - 1)]
 
 
-METRIC = Metric(backward_transfer, cells, version=1, says="mean over tasks i<T-1 of R[T-1][i] - R[i][i]")
+METRIC = Metric(backward_transfer, cells, version=1, says="mean over tasks i<T−1 of R[T−1,i] − R[i,i]")

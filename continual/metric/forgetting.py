@@ -35,5 +35,5 @@ def cells(tasks: int) -> list[tuple[int, int]]:
 
 
 METRIC = Metric(
-    forgetting, cells, version=1, says="mean over tasks j<T-1 of max R[l][j] for j≤l<T-1, less the last R[T-1][j]"
+    forgetting, cells, version=1, says="mean over tasks j<T−1 of max R[l,j] for j≤l<T−1, less the last R[T−1,j]"
 )

@@ -30,5 +30,5 @@ def cells(tasks: int) -> list[tuple[int, int]]:
 
 
 METRIC = Metric(
-    forward_transfer, cells, version=1, says="mean over tasks i≥1 of R[i-1][i] - b_i, both by nearest class mean"
+    forward_transfer, cells, version=1, says="mean over tasks i≥1 of R[i−1,i] − b_i, both by nearest class mean"
 )

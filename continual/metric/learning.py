@@ -25,4 +25,4 @@ def cells(tasks: int) -> list[tuple[int, int]]:
     return [(task, task) for task in range(tasks)]
 
 
-METRIC = Metric(learning_accuracy, cells, version=1, says="mean over tasks i of R[i][i]: accuracy right after learning")
+METRIC = Metric(learning_accuracy, cells, version=1, says="mean over tasks i of R[i,i]: accuracy right after learning")

@@ -18,17 +18,16 @@ class Row:
 
 
 def rows(record: Record) -> list[Row]:
-    """Row "zero" first if it was scored, then one row for every task of the stream, whether it was scored or not."""
+    """Row "zero", then a row for every task of the stream: also those of which no cell was scored."""
     tasks = range(len(record.tasks))
     at = {(c.after, c.task): c for c in record.cells if c.stage in ("zero", "learn") and c.score is not None}
-    zero = any(cell.stage == "zero" for cell in record.cells)
-    return [Row(after, tuple(at.get((after, task)) for task in tasks)) for after in ([-1] if zero else []) + [*tasks]]
+    return [Row(after, tuple(at.get((after, task)) for task in tasks)) for after in (-1, *tasks)]
 
 
 def score(record: Record, after: int, task: int) -> float | None:
     """After task ``after``, on task ``task``; None where missing."""
-    found = [row.cells[task] for row in rows(record) if row.after == after]
-    return found[0].score if found and found[0] else None
+    cell = rows(record)[after + 1].cells[task]
+    return cell.score if cell else None
 
 
 def plain(name: str) -> str:
