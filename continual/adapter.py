@@ -10,7 +10,8 @@ from torch import Tensor
 
 from continual.errors import ContinualError
 from continual.files import canonical, sha256
-from continual.method import arguments, name_of
+from continual.folder import arguments
+from continual.method import name_of
 from continual.method.base import Described, Method, Params, WeightMethod
 from continual.types import Shape
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from continual.errors import ContinualError
+from continual.errors import ContinualError, CorruptError
 
 
 def canonical(value: Any) -> bytes:
@@ -69,6 +69,41 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(path, text.encode("utf-8"))
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add one JSON line with its checksum; it is on disk when this returns."""
+    line = canonical({"value": value, "sha256": sha256(canonical(value))}) + b"\n"
+    with open(path, "ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The values that ``append_line`` wrote. A torn last line (the process was killed while writing) is cut off.
+
+    Raises CorruptError for a damaged line before it.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
+    values = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            good = entry["sha256"] == sha256(canonical(entry["value"]))
+        except (ValueError, TypeError, KeyError):
+            good = False
+        if not good:
+            raise CorruptError(f"{path}, line {number}: checksum does not match; restore it or delete its folder")
+        values.append(entry["value"])
+    if torn:
+        with open(path, "rb+") as file:
+            file.truncate(path.stat().st_size - len(torn))
+    return values
 
 
 def require_writable(folder: Path) -> None:

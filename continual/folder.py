@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import fields
 from typing import Any
 
 from continual.errors import ContinualError, unknown
@@ -47,3 +48,11 @@ def name_of(package: str, value: object) -> str:
             f"{type(value).__name__} is defined in {home}.{name}; to be stored it must live in {package}"
         )
     return name
+
+
+def arguments(value: Any) -> dict[str, Any]:
+    """The constructor arguments of a component (a dataclass, or a class without any) as plain JSON values."""
+    if not hasattr(value, "__dataclass_fields__"):
+        return {}
+    values = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

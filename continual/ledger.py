@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from continual.errors import CorruptError
-from continual.files import canonical, sha256, sync_folder
+from continual.files import append_line, read_lines
 
 
 @dataclass(frozen=True)
@@ -60,21 +57,20 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 class Ledger:
     """Cells in the order of their writing. With a ``path``, each added row is on disk before ``add`` returns.
 
-    A line of the file is one row: its cells and a checksum. A torn last line (the process was killed while
-    writing) is dropped on opening; a damaged line before it raises ``CorruptError``.
+    A line of the file is one row of cells with a checksum: a row is there as a whole or not at all.
     """
 
     def __init__(self, tasks: Iterable[str], path: Path | None = None) -> None:
         self.tasks = tuple(tasks)
-        self.cells: list[Cell] = []
         self.path = path
-        if path is not None and path.exists():
-            self._read(path)
+        self.cells: list[Cell] = []
+        if path is not None:
+            self.cells = [Cell(**cell) for row in read_lines(path) for cell in row]
 
     def add(self, cells: Iterable[Cell]) -> None:
         cells = tuple(cells)
         if self.path is not None:
-            _append(self.path, _line(cells))
+            append_line(self.path, [asdict(cell) for cell in cells])
         self.cells.extend(cells)
 
     def row(self, stage: str, after: int) -> list[Cell]:
@@ -102,33 +98,3 @@ class Ledger:
         for cell in self.cells:
             counts[cell.task] = max(counts[cell.task], cell.n)
         return counts
-
-    def _read(self, path: Path) -> None:
-        lines = path.read_bytes().split(b"\n")
-        torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                good = entry["sha256"] == sha256(canonical(entry["cells"]))
-                cells = [Cell(**cell) for cell in entry["cells"]]
-            except (ValueError, TypeError, KeyError):
-                good, cells = False, []
-            if not good:
-                raise CorruptError(f"{path}, line {number}: checksum does not match; restore it or delete its folder")
-            self.cells.extend(cells)
-        if torn:
-            with open(path, "rb+") as file:
-                file.truncate(path.stat().st_size - len(torn))
-
-
-def _line(cells: tuple[Cell, ...]) -> bytes:
-    plain = [asdict(cell) for cell in cells]
-    return canonical({"cells": plain, "sha256": sha256(canonical(plain))}) + b"\n"
-
-
-def _append(path: Path, line: bytes) -> None:
-    with open(path, "ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)

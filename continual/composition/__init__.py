@@ -1,0 +1,73 @@
+"""How several adapters act as one, one file a composition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from continual import folder
+from continual.adapter import Adapter, unflatten
+from continual.composition.base import Composition, Mixer
+from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError
+
+
+def name_of(composition: Composition) -> str:
+    return folder.name_of(__name__, composition)
+
+
+def named(name: str, values: dict[str, Any]) -> Composition:
+    """The composition a card names; a card can reach no class outside this folder."""
+    kind = folder.component(__name__, name)
+    known = {field.name for field in fields(kind)}
+    if extra := set(values) - known:
+        raise ContinualError(f"composition {name} does not take {sorted(extra)}; it takes {sorted(known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def restore(
+    model: AdaptedEncoder, composition: Composition, adapters: Sequence[Adapter], mixers: Mapping[str, Tensor]
+) -> None:
+    """Install a stored composition over its adapters, in the order of its parents, with the tensors it learned."""
+    composition.install(model, adapters, seed=0)
+    for address, tensors in unflatten(mixers).items():
+        if address not in model.mixers():
+            raise ContinualError(f"the composition has a mixer at {address}, where its adapters have no site")
+        model.mixers()[address].load_state_dict(tensors)
+
+
+class Watch:
+    """Averages what each mixer's weights are while it is entered: over tokens (attention) or rows (gates)."""
+
+    def __init__(self, model: AdaptedEncoder) -> None:
+        self.mixers = {a: m for a, m in model.mixers().items() if isinstance(m, Mixer)}
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, float] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> Watch:
+        for address, mixer in self.mixers.items():
+            self._handles.append(mixer.register_forward_hook(self._hook(address)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def means(self) -> dict[str, list[float]]:
+        """{address: mean weight of each of the site's members}."""
+        return {address: (total / self.counts[address]).tolist() for address, total in self.sums.items()}
+
+    def _hook(self, address: str) -> Any:
+        def count(mixer: Mixer, args: tuple[Any, ...], _: Tensor) -> None:
+            mask = args[2]
+            weights = mixer.weights(*args)
+            live = mask.to(weights)[..., None] if weights.shape[1] > 1 else torch.ones_like(weights[..., :1])
+            self.sums[address] = self.sums.get(address, 0.0) + (weights * live).sum((0, 1)).double().cpu()
+            self.counts[address] = self.counts.get(address, 0.0) + float(live.sum())
+
+        return count

@@ -46,6 +46,12 @@ class AdaptedEncoder(nn.Module):
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
 
+    def train(self, mode: bool = True) -> AdaptedEncoder:
+        """Adapters and mixers change mode; the encoder stays in evaluation mode: its own dropout is never used."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
     @property
     def shapes(self) -> dict[str, Shape]:
         return {address: site.shape for address, site in self._sites()}

@@ -14,12 +14,6 @@ def name_of(method: Described) -> str:
     return folder.name_of(__name__, method)
 
 
-def arguments(method: Described) -> dict[str, Any]:
-    """Constructor arguments as plain JSON values."""
-    values = {field.name: getattr(method, field.name) for field in fields(method)}  # type: ignore[arg-type]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 def named(name: str, values: dict[str, Any]) -> Described:
     """The method a card names; a card can reach no class outside this folder.
 

@@ -1,0 +1,6 @@
+"""Adapters on disk."""
+
+from continual.store.card import Card, EncoderRef
+from continual.store.store import Entry, Store
+
+__all__ = ["Card", "EncoderRef", "Entry", "Store"]

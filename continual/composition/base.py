@@ -1,0 +1,60 @@
+"""How several stored adapters act as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from continual.adapter import Adapter
+from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.site import Parts
+
+
+class Mixer(nn.Module):
+    """One per site. Its weights say how much of each member's delta is used; by default the deltas are summed so."""
+
+    kind: ClassVar[Literal["attention", "gate"]]
+
+    def weights(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
+        """(B, T, d_in), (B, T, d_out), (B, T) -> (B, T, N), or (B, 1, N) where they are one per row.
+
+        Means over tokens must be masked: padding never moves an answer.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
+        """The delta of the site, (B, T, d_out)."""
+        return parts.mix(self.weights(x, y, mask, parts))
+
+
+class Composition(Protocol):
+    """What is learned on top of stored adapters, which themselves stay as they are.
+
+    lr, epochs   of its own training; None: as the modules'
+    methods      methods that the target also needs a module of (the gates want a LoRA beside the bottleneck)
+    sources      "stream": the modules of all tasks of the stream; "target": those of the target task alone
+    """
+
+    lr: float | None
+    epochs: int | None
+    methods: tuple[str, ...]
+    sources: Literal["stream", "target"]
+
+    def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
+        """Load the adapters, frozen, and put a fresh mixer on every site that holds any.
+
+        Raises ContinualError where these adapters cannot be composed in this way.
+        """
+        ...
+
+    def penalty(self, model: AdaptedEncoder) -> Tensor | float:
+        """A term of the training loss, once per step."""
+        ...
+
+
+def normal(generator: torch.Generator, *size: int, std: float = 0.02) -> nn.Parameter:
+    """A trainable tensor from N(0, std²), BERT's initialisation of a new layer."""
+    return nn.Parameter(torch.randn(*size, generator=generator) * std)

@@ -1,0 +1,48 @@
+"""How one task is learned, given the past. Every default is plain fine-tuning of a fresh module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from continual.adapter import Adapter
+from continual.stream.base import Rows, Task
+from continual.types import Batch
+
+if TYPE_CHECKING:
+    from continual.learner import Member
+
+
+class Strategy:
+    """The moments at which a strategy may act; a strategy overrides those it needs."""
+
+    def start(self, fresh: Adapter, past: Sequence[Adapter]) -> Adapter:
+        """The module that the next task starts from: a fresh one, or one of the past (oldest first)."""
+        return fresh
+
+    def data(self, task: Task, past: Sequence[Task]) -> Rows:
+        """The rows to train on."""
+        return task.train
+
+    def penalty(self, member: Member, batch: Batch) -> Tensor | float:
+        """A term of the member's loss, in every step."""
+        return 0.0
+
+    def gradients(self, member: Member) -> None:
+        """Between backward and step: the member's gradients may be changed in place."""
+
+    def finish(self, member: Member, task: Task) -> None:
+        """After the task's last step."""
+
+    def module(self, task: int, after: int) -> int:
+        """Which task's module answers ``task`` when ``after`` is the last task learned: its own, or a later one."""
+        return task
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that a stopped run needs to go on."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what ``state`` gave."""

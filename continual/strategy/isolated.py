@@ -1,0 +1,9 @@
+"""One module a task; nothing is shared, so nothing can be forgotten."""
+
+from __future__ import annotations
+
+from continual.strategy.base import Strategy
+
+
+class Isolated(Strategy):
+    """Each task gets a fresh module of its own, and is always answered by it."""

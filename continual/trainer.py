@@ -1,0 +1,107 @@
+"""One Lightning Trainer per request: the group's steps as a data loader, and nothing on disk but the logger's."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from continual.encoder.adapted import AdaptedEncoder
+from continual.learner import Learn, Learned, Learner, Member
+from continual.predict import Pool
+from continual.progress import Progress
+from continual.stream.text import Encoded, collate, join
+from continual.types import Batch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how it runs; what is learned does not depend on it, beyond rounding."""
+
+    accelerator: str = "cpu"
+    devices: int | str = 1
+    precision: str = "32-true"
+    log_every: int = 10
+    loggers: tuple[Logger, ...] = field(default=(), repr=False)
+
+
+class Steps(Dataset[Batch]):
+    """Step t of a group: the t-th batch of every member that still has one, padded together."""
+
+    def __init__(self, members: Sequence[Member], pooled: Sequence[Tensor] | None) -> None:
+        self.members, self.pooled = members, pooled
+
+    def __len__(self) -> int:
+        return max(len(member.batches) for member in self.members)
+
+    def __getitem__(self, step: int) -> Batch:
+        live = [m for m in self.members if step < len(m.batches) and not m.stopped] or [self.members[0]]
+        parts = [self._part(m, min(step, len(m.batches) - 1)) for m in live]
+        batch = parts[0] if len(parts) == 1 else join(parts, live[0].request.train.pad)
+        batch.step = torch.full((len(batch.labels),), step)
+        if len(self.members) > 1:
+            sizes = torch.tensor([len(part.labels) for part in parts])
+            batch.member = torch.tensor([m.index for m in live]).repeat_interleave(sizes)
+        if self.pooled is not None:
+            rows = [self.pooled[m.index][m.batches[min(step, len(m.batches) - 1)]] for m in live]
+            batch.pooled = torch.cat(rows)
+        return batch
+
+    def _part(self, member: Member, step: int) -> Batch:
+        data: Encoded = member.request.train
+        return collate(data, member.batches[step])
+
+
+def learn(
+    model: AdaptedEncoder, pool: Pool, requests: Sequence[Learn], machine: Machine, progress: Progress
+) -> list[Learned]:
+    """Train the requests together and answer each."""
+    start = time.perf_counter()
+    learner = Learner(model, pool, requests)
+    model.to(_device(machine))
+    loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
+    trainer = _trainer(machine, progress, len(loader))
+    with warnings.catch_warnings():
+        # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message=".*(num_workers|isinstance\\(treespec|LeafSpec).*")
+        trainer.fit(learner, loader)
+    learner.to("cpu" if machine.accelerator == "cpu" else _device(machine))
+    learner.eval()
+    seconds = (time.perf_counter() - start) / len(requests)
+    return [learner.result(member, seconds) for member in learner.members]
+
+
+def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        precision=machine.precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=list(machine.loggers) or False,
+        log_every_n_steps=min(machine.log_every, steps),
+        callbacks=[progress],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=True,
+        use_distributed_sampler=False,
+    )
+
+
+def _device(machine: Machine) -> torch.device:
+    if machine.accelerator == "cpu":
+        return torch.device("cpu")
+    if machine.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
