@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -35,8 +35,8 @@ def harmless(text: str) -> str:
 
 def names(texts: list[str], top: bool = False) -> dict[str, Any]:
     """An x axis of names, slanted so that they end at their tick where they are long."""
-    long = max((len(text) for text in texts), default=0) > SLANT
-    angle = (35 if top else -35) if long else 0
+    longest = max((len(unescape(line)) for text in texts for line in text.split("<br>")), default=0)
+    angle = 0 if longest <= SLANT else 35 if top else -35
     return {"tickvals": list(range(len(texts))), "ticktext": texts, "tickangle": angle, **PLAIN}
 
 
@@ -68,7 +68,7 @@ def bars(bounds: list[tuple[float, float | None, float | None]], colour: str) ->
         "array": [100 * (high - value) if high is not None else 0 for value, _, high in bounds],
         "arrayminus": [100 * (value - low) if low is not None else 0 for value, low, _ in bounds],
         "color": faint(colour),
-        "thickness": 1.5,
+        "thickness": 2,
         "width": 0,
     }
 

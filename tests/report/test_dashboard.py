@@ -1,0 +1,160 @@
+"""The page: one file, nothing from outside, every name as text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from html.parser import HTMLParser
+
+import pytest
+
+from continual.report.dashboard import render, write
+from continual.report.figures import FIGURES
+from continual.report.record import Record
+
+from .sample import FIFTEEN, HOSTILE, record
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, ids, the text outside scripts, and the scripts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.text, self.scripts = "", []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            attrs, text = self.scripts[-1]
+            self.scripts[-1] = (attrs, text + data)
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+    @property
+    def ids(self) -> list[str]:
+        return [attrs["id"] for _, attrs in self.tags if "id" in attrs]
+
+    def island(self, name: str):
+        return json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == name))
+
+    @property
+    def policy(self) -> dict[str, str]:
+        content = next(a["content"] for t, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
+        return dict(part.strip().split(" ", 1) for part in content.split(";"))
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render(record()))
+
+
+def test_nothing_is_loaded_from_outside(page):
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "base", "img")
+        assert not {"src", "href", "action", "data", "srcset"} & set(attrs)
+
+
+def test_policy_allows_only_the_two_scripts_that_are_there(page):
+    policy = page.policy
+    assert policy["default-src"] == "'none'"
+    executed = [text for attrs, text in page.scripts if "type" not in attrs]
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in executed]
+    assert policy["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert len(digests) == 2
+    assert page.tags.index(next(t for t in page.tags if "http-equiv" in t[1])) < next(
+        number for number, (tag, _) in enumerate(page.tags) if tag == "script"
+    )
+
+
+def test_every_figure_has_its_id_once_also_where_it_is_absent(page):
+    expected = sorted(f"fig-{name}" for name in FIGURES)
+    assert sorted(i for i in page.ids if i.startswith("fig-")) == expected
+    bare = Page(render(record(("a",))))
+    assert sorted(i for i in bare.ids if i.startswith("fig-")) == expected
+    assert set(bare.island("figures")) == {"fig-matrix", "fig-curves", "fig-costs"}
+    assert "Transfer is between tasks" in bare.text
+
+
+def test_the_record_can_be_read_back_from_the_page(page):
+    assert Record.model_validate(page.island("record")) == record()
+
+
+def test_metrics_are_tiles_with_value_formula_and_definition(page):
+    for part in ("Average accuracy", "83.0", "R[T−1,j]", "average_accuracy@1"):
+        assert part in page.text
+
+
+def test_a_formula_is_not_shown_for_a_value_of_another_version():
+    run = record()
+    old = run.metrics["forgetting"].model_copy(update={"definition": "forgetting@0"})
+    text = Page(render(run.model_copy(update={"metrics": {"forgetting": old}}))).text
+    assert "forgetting@0" in text
+    assert "max R" not in text
+
+
+def test_missing_cells_divergence_and_warnings_are_said():
+    text = Page(render(record(diverged=1, missing=True))).text
+    assert "finished with failures" in text
+    assert "mrpc-lora diverged: the loss became NaN at step 12" in text
+    assert "4 cells missing, left out" in text
+    assert "3 texts are longer" in text
+
+
+def test_a_changed_encoder_is_said():
+    assert "do not trust" in Page(render(record().model_copy(update={"encoder_unchanged": False}))).text
+
+
+def test_modules_are_a_plain_table(page):
+    rows = sum(tag == "tr" for tag, _ in page.tags)
+    assert rows == 1 + len(record().modules)
+    assert "148,226" in page.text
+
+
+@pytest.mark.parametrize(
+    "name", [HOSTILE, "</script><img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "<!--<script>", "$title ${x}"]
+)
+def test_hostile_names_are_text_everywhere(name):
+    run = record((name, "b"))
+    run = run.model_copy(update={"stream": name, "method": name, "warnings": [name], "config": {name: name}})
+    page = Page(render(run))
+    assert not page.open  # no name opened or closed an element
+    assert {tag for tag, _ in page.tags} == {tag for tag, _ in Page(render(record())).tags}
+    assert page.island("record")["tasks"][0]["name"] == name
+    assert name in page.text
+    assert not any(attr.startswith("on") for _, attrs in page.tags for attr in attrs)
+
+
+@pytest.mark.parametrize("run", [record(FIFTEEN), record(compositions=False), record(missing=True)])
+def test_every_kind_of_run_has_a_well_formed_page(run):
+    page = Page(render(run))
+    assert not page.open
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_one_record_gives_one_page():
+    assert render(record()) == render(record())
+
+
+def test_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "dashboard.html"
+    path.write_text("old")
+    write(record(), path)
+    assert path.read_text(encoding="utf-8") == render(record())
+    assert os.listdir(tmp_path) == ["dashboard.html"]
