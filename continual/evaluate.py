@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from continual.adapter import Adapter, flatten, generator, tensors_digest
+from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
 from continual.files import canonical, sha256
-from continual.head.bank import HeadBank
 from continual.head.base import Head
 from continual.ledger import Cell, Ledger, wilson
 from continual.method.base import Params

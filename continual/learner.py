@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from continual.adapter import Adapter
+from continual.bank import HeadBank
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder, mixer_params
 from continual.encoder.noise import keys
 from continual.errors import ContinualError
-from continual.head.bank import HeadBank
 from continual.head.base import Head
 from continual.method.base import Params
 from continual.predict import Pool, answers, features

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
-from continual.head.bank import HeadBank
 from continual.stream.batching import test_batches
 from continual.stream.text import Encoded, collate
 from continual.types import Batch
