@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape, unescape
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,7 +14,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 BLUES = [[0, "#dce9f5"], [0.5, "#9cc3e6"], [0.56, "#3f7fbf"], [1, "#0a3d7a"]]  # short middle: no number on half-dark
 GREYS = [[0, "#ededea"], [1, "#a9a9a6"]]
-SLANT = 10  # longer names are written aslant below or above their column
 PLAIN: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticks": ""}  # an axis of names
 NAME = 16  # characters of a name on an axis; the whole name is in the hover text
 
@@ -34,10 +33,9 @@ def harmless(text: str) -> str:
 
 
 def names(texts: list[str], top: bool = False) -> dict[str, Any]:
-    """An x axis of names, slanted so that they end at their tick where they are long."""
-    longest = max((len(unescape(line)) for text in texts for line in text.split("<br>")), default=0)
-    angle = 0 if longest <= SLANT else 35 if top else -35
-    return {"tickvals": list(range(len(texts))), "ticktext": texts, "tickangle": angle, **PLAIN}
+    """An x axis of names, written aslant, ending at their tick, where there is no room for them side by side."""
+    angles = [0, 35, 90] if top else [0, -35, -90]
+    return {"tickvals": list(range(len(texts))), "ticktext": texts, "autotickangles": angles, **PLAIN}
 
 
 def lines(texts: list[str]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def matrix(record: Record) -> Shown:
     columns = [label(task.name) for task in record.tasks]
     figure.update_xaxes(side="top", range=[-0.5, len(columns) - 0.5], **names(columns, top=True))
     figure.update_yaxes(**lines([_moment(record, row.after) for row in table]))
-    return sized(figure, 44 * len(table) + 90, 62 * len(columns) + 170)
+    return sized(figure, 44 * len(table) + 90, 50 * len(columns) + 110)
 
 
 def curves(record: Record) -> Shown:
@@ -88,7 +88,7 @@ def curves(record: Record) -> Shown:
     moments = names([_moment(record, after) for after in at])
     figure.update_xaxes(**moments | {"tickvals": at})
     figure.update_yaxes(title="% of test rows", zeroline=False)
-    return sized(figure, 380, 62 * len(at) + 120)
+    return sized(figure, 380, 48 * len(at) + 80)
 
 
 def transfer(record: Record) -> Shown:
@@ -97,11 +97,11 @@ def transfer(record: Record) -> Shown:
     if last < 1:
         return "Transfer is between tasks; this stream has one."
     pairs = {
-        "backward: after the last task − right after learning": [
+        "backward": [
             _minus(score(record, last, task), score(record, task, task)) if task < last else None
             for task in range(last + 1)
         ],
-        "forward: before learning − bare encoder": [
+        "forward": [
             _minus(score(record, task - 1, task), score(record, -1, task)) if task else None for task in range(last + 1)
         ],
     }
@@ -122,7 +122,7 @@ def transfer(record: Record) -> Shown:
         )
     figure.update_xaxes(**names([label(task.name) for task in record.tasks]))
     figure.update_yaxes(title="points", zeroline=True)
-    return sized(figure, 340, 60 * (last + 1) + 120)
+    return sized(figure, 340, 54 * (last + 1) + 80)
 
 
 def attention(record: Record) -> Shown:
@@ -155,7 +155,7 @@ def gains(record: Record) -> Shown:
         )
     figure.update_xaxes(title="points", zeroline=True)
     figure.update_yaxes(**lines([f"{label(name)} on {label(task)}" for name, task in order]))
-    return sized(figure, 56 * len(order) + 120, 420)
+    return sized(figure, 56 * len(order) + 120, 320)
 
 
 def costs(record: Record) -> Shown:
@@ -223,7 +223,7 @@ def _weights(record: Record, kind: str) -> go.Figure | None:
         figure.update_xaxes(**names(columns), row=row, col=1)
         figure.update_yaxes(**lines([f"layer {layer}" for layer in layers]), row=row, col=1)
     width = max(len(columns) for columns, _, _ in parts)
-    return sized(figure, sum(28 * len(layers) + 100 for _, layers, _ in parts), 60 * width + 90)
+    return sized(figure, sum(28 * len(layers) + 100 for _, layers, _ in parts), 50 * width + 80)
 
 
 def _by_layer(weights: list[Weights]) -> tuple[list[str], list[int], list[list[float | None]]]:

@@ -106,7 +106,8 @@ HEADINGS = {
     ),
     "transfer": (
         "Transfer per task",
-        "Backward, below zero: forgotten. Forward, above zero: features of earlier tasks help. Points.",
+        "In points. Backward, R[T−1,i] − R[i,i]: below zero, later tasks made it worse. Forward, "
+        "R[i−1,i] − b<sub>i</sub> with b the row before any task: above zero, the features of earlier tasks help.",
     ),
     "gains": (
         "What composing gains",
