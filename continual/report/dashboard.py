@@ -31,7 +31,7 @@ def write(record: Record, path: Path) -> None:
 def render(record: Record) -> str:
     """The page, 4.9 MB of which are plotly.js. Deterministic: one record, one page."""
     shown = {name: figure(record) for name, figure in FIGURES.items()}
-    drawn = {f"fig-{name}": json.loads(fig.to_json()) for name, fig in shown.items() if isinstance(fig, go.Figure)}
+    drawn = {f"fig-{name}": json.loads(str(fig.to_json())) for name, fig in shown.items() if isinstance(fig, go.Figure)}
     cards = [_card(name, fig) for name, fig in shown.items()]
     plotly = get_plotlyjs()
     return PAGE.substitute(

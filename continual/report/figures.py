@@ -24,7 +24,7 @@ from continual.report.draw import (
     names,
     sized,
 )
-from continual.report.grid import plain, points, rows, score
+from continual.report.grid import plain, points, rows, score, scored
 from continual.report.record import CellFacts, Gain, Record, Weights
 
 Shown = go.Figure | str
@@ -36,14 +36,14 @@ def matrix(record: Record) -> Shown:
     found = [cell for row in table for cell in row.cells if cell]
     if not found:
         return "No cell of the accuracy matrix has a score."
-    low = min(10 * int(10 * cell.score) for cell in found)
+    low = min(10 * int(10 * scored(cell)) for cell in found)
     figure = go.Figure()
     for how, scale in (("own", BLUES), ("ncm", GREYS)):
         grid = [
             [cell if cell and (cell.how == "own") == (how == "own") else None for cell in row.cells] for row in table
         ]
         figure.add_heatmap(
-            z=[[cell and round(100 * cell.score, 2) for cell in row] for row in grid],
+            z=[[cell and round(100 * scored(cell), 2) for cell in row] for row in grid],
             text=[[_mark(cell) for cell in row] for row in grid],
             hovertext=[[_hover(record, cell) for cell in row] for row in grid],
             **cells(scale, low, 100),
@@ -72,8 +72,8 @@ def curves(record: Record) -> Shown:
             name=label(facts.name),
             # Moved apart a little, or the intervals of several tasks hide each other.
             x=[after + 0.3 * (task - (count - 1) / 2) / count for after, _ in found],
-            y=[100 * cell.score for _, cell in found],
-            error_y=bars([(cell.score, cell.low, cell.high) for _, cell in found], colour),
+            y=[100 * scored(cell) for _, cell in found],
+            error_y=bars([(scored(cell), cell.low, cell.high) for _, cell in found], colour),
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": "solid" if task < len(COLOURS) else "dot"},
             marker={
@@ -85,8 +85,8 @@ def curves(record: Record) -> Shown:
             hoverinfo="text",
         )
     at = [row.after for row in table]
-    moments = names([_moment(record, after) for after in at])
-    figure.update_xaxes(**moments | {"tickvals": at})
+    figure.update_xaxes(**names([_moment(record, after) for after in at]))
+    figure.update_xaxes(tickvals=at)
     figure.update_yaxes(title="% of test rows", zeroline=False)
     return sized(figure, 380, 48 * len(at) + 80)
 

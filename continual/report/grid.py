@@ -24,6 +24,12 @@ def rows(record: Record) -> list[Row]:
     return [Row(after, tuple(at.get((after, task)) for task in tasks)) for after in (-1, *tasks)]
 
 
+def scored(cell: CellFacts) -> float:
+    """The score of a cell of ``rows``, where every cell has one."""
+    assert cell.score is not None
+    return cell.score
+
+
 def score(record: Record, after: int, task: int) -> float | None:
     """After task ``after``, on task ``task``; None where missing."""
     cell = rows(record)[after + 1].cells[task]
