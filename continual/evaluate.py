@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from continual.adapter import Adapter, flatten, generator, tensors_digest
+from continual.adapter import generator
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
 from continual.files import canonical, sha256
@@ -34,62 +34,64 @@ class Evaluate:
     shots: int = 32
 
 
-@dataclass(frozen=True)
-class Answerer:
-    """A module with the head that answers one task."""
-
-    adapter: Adapter
-    head: Head
-    head_params: Params
-
-
 class Evaluator:
     """Scores rows of a run's ledger. ``forwarded`` counts the rows that went through the encoder for it."""
 
     def __init__(
-        self, model: AdaptedEncoder, pool: Pool, reader: Reader, ledger: Ledger, options: Evaluate, salt: str
+        self,
+        model: AdaptedEncoder,
+        pool: Pool,
+        reader: Reader,
+        ledger: Ledger,
+        options: Evaluate,
+        salt: str,
+        seed: int,
     ) -> None:
         self.model, self.pool, self.reader, self.ledger, self.options = model, pool, reader, ledger, options
         self.salt = salt  # what else a score depends on: encoder, pooling, length limit
+        self.seed = seed
         self.forwarded = 0
 
-    def seen(self, stage: str, after: int, index: int, task: Task, answerer: Answerer) -> Cell:
-        """The task's own module and head on its test rows."""
-        key = self._key(answerer.adapter, tensors_digest(answerer.head_params), task)
+    def seen(
+        self, stage: str, after: int, index: int, task: Task, modules: Sequence[str], answer: Callable[[], Tensor]
+    ) -> Cell:
+        """The cell of a task that has a head: ``answer`` forwards its test rows and says which are right.
+
+        ``modules`` are the digests of what answers (module, head, mixer); where a cell with the same digests on the
+        same rows is in the ledger, nothing is forwarded.
+        """
+        key = self.key([*modules], task)
         if (old := self._known(key)) is not None:
             return _again(old, stage, after, index)
-        right = self.correct(task, answerer)
-        return _cell(stage, after, index, right, how="own", key=key)
+        return cell_of(stage, after, index, answer(), how="own", key=key)
 
-    def correct(self, task: Task, answerer: Answerer) -> Tensor:
-        """(n,) which test rows are answered rightly."""
-        self.model.mix(None)
-        self._load(answerer.adapter)
-        return self.correct_now(task, answerer.head, answerer.head_params)
-
-    def correct_now(self, task: Task, head: Head, head_params: Params) -> Tensor:
-        """(n,) the same, with whatever is loaded and mixed in the encoder now."""
+    def right(self, task: Task, head: Head, head_params: Params) -> Tensor:
+        """(n,) which test rows are answered rightly by what is loaded in the encoder now, and this head."""
         data = self.reader(task.test)
         bank = HeadBank([(head, head_params)]).to(next(self.model.encoder.parameters()).device)
         self.forwarded += len(data)
         return answers(self.model, bank, self.pool, data) == data.labels
 
-    def unseen(self, stage: str, after: int, index: int, task: Task, adapter: Adapter | None, seed: int) -> Cell | None:
-        """Nearest class mean on the features of ``adapter`` (None: the bare encoder). None where it is switched off."""
+    def unseen(
+        self, stage: str, after: int, index: int, task: Task, module: str, load: Callable[[], object]
+    ) -> Cell | None:
+        """Nearest class mean on the features of the module that ``load`` puts into the encoder.
+
+        None where it is switched off; a cell without a score where a class has no training row.
+        """
         if self.options.unseen == "none":
             return None
-        shots = few(task, self.options.shots, seed)
+        shots = few(task, self.options.shots, self.seed)
         if missing := sorted(set(range(len(task.labels))) - {row.label for row in shots}):
             why = f"no training row of {[task.labels[i] for i in missing[:3]]}"
             return Cell(stage, after, index, None, len(task.test), how="ncm", why=why)
-        key = self._key(adapter, f"ncm {self.options.shots} {seed}", task)
+        key = self.key([module, "ncm", str(self.options.shots), str(self.seed)], task)
         if (old := self._known(key)) is not None:
             return _again(old, stage, after, index)
-        self.model.mix(None)
-        self._load(adapter)
+        load()
         support, data = self.reader(shots), self.reader(task.test)
         self.forwarded += len(data) + len(support)
-        return _cell(stage, after, index, self._nearest(support, data) == data.labels, how="ncm", key=key)
+        return cell_of(stage, after, index, self._nearest(support, data) == data.labels, how="ncm", key=key)
 
     def _nearest(self, support: Encoded, data: Encoded) -> Tensor:
         """(n,) the class whose mean over the support rows is nearest, by Euclidean distance."""
@@ -97,14 +99,9 @@ class Evaluator:
         means = torch.stack([known[support.labels == c].mean(0) for c in support.labels.unique()])
         return torch.cdist(features(self.model, self.pool, data), means).argmin(1)
 
-    def _load(self, adapter: Adapter | None) -> None:
-        wanted = () if adapter is None else (adapter,)
-        if [id(a) for a in self.model.loaded] != [id(a) for a in wanted]:
-            self.model.load(wanted)
-
-    def _key(self, adapter: Adapter | None, head: str, task: Task) -> str:
-        module = "" if adapter is None else tensors_digest(flatten(adapter.params))
-        return sha256(canonical([self.salt, module, head, task.digest]))
+    def key(self, digests: list[str], task: Task) -> str:
+        """Digest of all that a score depends on."""
+        return sha256(canonical([self.salt, digests, task.digest]))
 
     def _known(self, key: str) -> Cell | None:
         if not self.options.reuse:
@@ -134,7 +131,7 @@ def paired(right: Tensor, reference: Tensor, seed: int, draws: int = 2000) -> tu
     return float(difference.mean()), low, high
 
 
-def _cell(stage: str, after: int, index: int, right: Tensor, *, how: str, key: str) -> Cell:
+def cell_of(stage: str, after: int, index: int, right: Tensor, *, how: str, key: str) -> Cell:
     hits, n = int(right.sum()), len(right)
     low, high = wilson(hits, n)
     return Cell(stage, after, index, hits / n, n, low, high, how, key)

@@ -34,7 +34,7 @@ class Composition(Protocol):
     """What is learned on top of stored adapters, which themselves stay as they are.
 
     lr, epochs   of its own training; None: as the modules'
-    methods      methods that the target also needs a module of (the gates want a LoRA beside the bottleneck)
+    methods      methods of which the target needs a module each (the gates want a bottleneck and a LoRA)
     sources      "stream": the modules of all tasks of the stream; "target": those of the target task alone
     """
 

@@ -47,11 +47,14 @@ class _Gates(Mixer):
 
 @dataclass(frozen=True)
 class UniPELT:
-    """Gates over the target's own modules, one per method. Trains w and b of every module and site, and the head."""
+    """Gates over the target's own modules, one per method; those that the run has not learned are learned first.
+
+    Trains w and b of every module and site, and the head.
+    """
 
     lr: float | None = 1e-3
     epochs: int | None = None
-    methods: tuple[str, ...] = ("lora",)
+    methods: tuple[str, ...] = ("bottleneck", "lora")
 
     sources: ClassVar[Literal["stream", "target"]] = "target"
 

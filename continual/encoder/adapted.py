@@ -88,6 +88,12 @@ class AdaptedEncoder(nn.Module):
         for _, site in self._sites():
             site.mixer = make(site).to(device) if make is not None and len(site.groups) else None
 
+    def site(self, address: str) -> Site:
+        """The site at "<layer>/<name>"."""
+        site = self.sites[address]
+        assert isinstance(site, Site)
+        return site
+
     def mixers(self) -> dict[str, nn.Module]:
         return {address: site.mixer for address, site in self._sites() if site.mixer is not None}
 

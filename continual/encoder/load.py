@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from continual import assets
 from continual.adapter import tensors_digest
@@ -56,6 +60,13 @@ def load(name: str = MINILM, revision: str | None = None, max_length: int = 128,
     Raises ContinualError when the folder is not an encoder, its family has no sites, or it cannot be had offline.
     """
     folder = _folder(name, revision, mirror)
+    with _quiet():
+        model, tokenizer = _read(folder, name)
+    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else revision
+    return wrap(model, tokenizer, name=name, revision=commit, max_length=max_length)
+
+
+def _read(folder: Path, name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         arch_of(config.model_type)
@@ -66,7 +77,20 @@ def load(name: str = MINILM, revision: str | None = None, max_length: int = 128,
         )
     except (OSError, ValueError, KeyError) as error:
         raise ContinualError(f"encoder.name={name}: cannot be read as an encoder: {error}") from error
-    return wrap(model, tokenizer, name=name, revision=revision, max_length=max_length)
+    return model, tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' loading bar and its table of the weights that a bare encoder leaves unused."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
 
 
 def wrap(

@@ -1,4 +1,4 @@
-"""The schema of ``run.json``: one run, on disk, as data. Cells are the truth; everything else is derived or provenance."""
+"""The schema of ``run.json``: one run, on disk, as data. Cells are the truth; the rest is derived or provenance."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ SCHEMA = 1
 
 
 class Strict(BaseModel):
+    """Unknown fields are an error, and nothing changes once it is made."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EncoderFacts(Strict):
+    """The frozen encoder; only the fingerprint binds."""
+
     name: str
     revision: str | None
     fingerprint: str
@@ -29,6 +33,8 @@ class EncoderFacts(Strict):
 
 
 class TaskFacts(Strict):
+    """Rows of each split, and where they come from."""
+
     name: str
     labels: list[str]
     train: int
@@ -40,6 +46,8 @@ class TaskFacts(Strict):
 
 
 class CellFacts(Strict):
+    """One score; the fields are those of ``continual.ledger.Cell``."""
+
     stage: str
     after: int
     task: int
@@ -54,6 +62,8 @@ class CellFacts(Strict):
 
 
 class Metric(Strict):
+    """A number with the name of its definition."""
+
     value: float | None  # None: undefined for this run, for example backward transfer of one task
     definition: str  # name and version of the formula, "backward_transfer@1"
     missing: int  # cells the formula would read that are not there
@@ -105,6 +115,8 @@ class Weights(Strict):
 
 
 class Record(Strict):
+    """One run."""
+
     schema_version: int = SCHEMA
     id: str
     created: str
@@ -133,10 +145,12 @@ class Record(Strict):
 
 
 def save(record: Record, path: Path) -> None:
+    """Atomically: a ``run.json`` that is there is whole."""
     write_json(path, record.model_dump(mode="json"))
 
 
 def load(path: Path) -> Record:
+    """Raises CorruptError for a file that is not a record of this schema."""
     try:
         return Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:

@@ -37,7 +37,6 @@ class Entry:
     card: Card
     tensors: dict[str, Tensor] = field(repr=False)
     head: dict[str, Tensor] = field(repr=False)
-    bytes: int = 0
 
     @property
     def digest(self) -> str:
@@ -75,8 +74,11 @@ class Store:
         folder = self.root / "objects" / digest
         card = self._card(folder, digest)
         found = [self._tensors(folder / file, card.tensors.get(file, "")) for file in FILES]
-        size = sum((folder / file).stat().st_size for file in (*FILES, "card.json"))
-        return Entry(card, found[0], found[1], size)
+        return Entry(card, found[0], found[1])
+
+    def size(self, digest: str) -> int:
+        """Bytes of an object on disk, card included."""
+        return sum((self.root / "objects" / digest / file).stat().st_size for file in (*FILES, "card.json"))
 
     def resolve(self, reference: str) -> str:
         if re.fullmatch(r"[0-9a-f]{64}", reference):

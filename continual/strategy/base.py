@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class Strategy:
-    """The moments at which a strategy may act; a strategy overrides those it needs."""
+    """The moments at which a strategy may act; a strategy overrides those it needs.
+
+    shared   True: one module answers all tasks, as it is now; False: each task is answered by its own
+    """
+
+    shared: ClassVar[bool] = False
 
     def start(self, fresh: Adapter, past: Sequence[Adapter]) -> Adapter:
         """The module that the next task starts from: a fresh one, or one of the past (oldest first)."""
@@ -35,10 +40,6 @@ class Strategy:
 
     def finish(self, member: Member, task: Task) -> None:
         """After the task's last step."""
-
-    def module(self, task: int, after: int) -> int:
-        """Which task's module answers ``task`` when ``after`` is the last task learned: its own, or a later one."""
-        return task
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that a stopped run needs to go on."""

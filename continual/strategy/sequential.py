@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from continual.adapter import Adapter
 from continual.strategy.base import Strategy
@@ -15,8 +16,7 @@ class Sequential(Strategy):
     has forgotten.
     """
 
+    shared: ClassVar[bool] = True
+
     def start(self, fresh: Adapter, past: Sequence[Adapter]) -> Adapter:
         return past[-1] if past else fresh
-
-    def module(self, task: int, after: int) -> int:
-        return after

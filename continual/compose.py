@@ -1,0 +1,189 @@
+"""The composition stage of a run: learn to compose what is stored, and compare it with its best single module."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from torch import Tensor
+
+from continual import composition as compositions
+from continual import head, method
+from continual.adapter import Adapter, flatten, tensors_digest
+from continual.composition.base import Composition, Mixer
+from continual.errors import ContinualError
+from continual.evaluate import cell_of, paired
+from continual.learner import Learn, Learned
+from continual.report.record import Gain, Weights
+from continual.session import Kept, Session
+from continual.stream.base import Task
+
+Stage = Generator[list[Learn], list[Learned], None]
+
+
+def compose(session: Session) -> Stage:
+    """For the target task: the references (head alone, a module per method), each composition, then the gains."""
+    parts = session.parts
+    task = parts.stream.tasks[parts.target_index]
+    own = session.good(parts.target_index)
+    if not parts.compositions:
+        return
+    if own is None:
+        _skip(session, "compositions", f"the target {task.name} has no module")
+        return
+    yield from _module(session, task, "head")
+    singles = [own]
+    composed: list[tuple[Composition, Kept]] = []
+    for composition in parts.compositions:
+        for name in composition.methods:
+            if name != own.module.method:
+                singles += yield from _module(session, task, name)
+        members = _members(session, composition, own)
+        kept = yield from _learn(session, task, composition, members, own)
+        if kept is not None:
+            composed.append((composition, kept))
+    _compare(session, task, _distinct(singles), composed)
+
+
+def _module(session: Session, task: Task, name: str) -> Generator[list[Learn], list[Learned], list[Kept]]:
+    """The target learned with another method. Empty where that diverged."""
+    key = f"{name}/{task.name}"
+    kept = session.kept(key)
+    if kept is None:
+        request = session.request(key, task, (session.fresh(method.named(name, {}), key),))
+        session.parts.progress.begin(f"learn {name} on {task.name}")
+        [learned] = yield [request]
+        kept = session.keep(key, task, request, learned)
+        session.parts.progress.end(session.outcome(learned))
+    return [kept] if kept.module.status == "ok" else []
+
+
+def _members(session: Session, composition: Composition, own: Kept) -> list[Kept]:
+    """The stored modules that a composition is over."""
+    count = len(session.parts.stream.tasks)
+    if composition.sources == "stream":
+        return [kept for i in range(count) if (kept := session.good(i)) is not None]
+    own_or = {own.module.method: own}
+    task = own.module.task
+    found = [own_or.get(name) or session.kept(f"{name}/{task}") for name in composition.methods]
+    return [kept for kept in found if kept is not None and kept.module.status == "ok"]
+
+
+def _learn(
+    session: Session, task: Task, composition: Composition, members: list[Kept], own: Kept
+) -> Generator[list[Learn], list[Learned], Kept | None]:
+    """Train the mixer and the target's head over the frozen members, which are proven unchanged afterwards."""
+    name = compositions.name_of(composition)
+    if (kept := session.kept(name)) is not None:
+        return kept if kept.module.status == "ok" else None
+    adapters = tuple(session.adapter(kept) for kept in members)
+    try:
+        composition.install(session.model, adapters, 0)
+    except ContinualError as error:
+        _skip(session, name, str(error))
+        return None
+    request = session.request(name, task, adapters, composition=composition)
+    # The head goes on from that of the target's own module, so a composition starts where the single module ended.
+    request = replace(request, head_params=session.store.get(own.module.digest).head)
+    session.parts.progress.begin(f"compose {name} of {len(members)} modules for {task.name}")
+    [learned] = yield [request]
+    _require_unchanged(session, adapters)
+    kept = session.keep(name, task, request, learned, tuple(kept.module.digest for kept in members))
+    session.parts.progress.end(session.outcome(learned))
+    return kept if kept.module.status == "ok" else None
+
+
+def _compare(session: Session, task: Task, singles: list[Kept], composed: list[tuple[Composition, Kept]]) -> None:
+    """Rows of the ledger and gains: each composition against the best single module and against the head alone.
+
+    The best single module is chosen on validation rows; test rows decide nothing.
+    """
+    references: dict[str, Tensor] = {}
+    best = max(singles, key=lambda kept: kept.module.valid_score or 0.0)
+    head_only = session.kept(f"head/{task.name}") if best.module.method != "head" else best
+    for stage, kept in (("single", best), ("head", head_only)):
+        if kept is not None and kept.module.status == "ok":
+            session.model.mix(None)
+            session.model.load([session.adapter(kept)])
+            references[stage] = _right(session, task, kept)
+            _enter(session, stage, [kept.module.digest], references[stage])
+    for composition, kept in composed:
+        name = compositions.name_of(composition)
+        adapters = [_by_digest(session, digest) for digest in kept.module.parents]
+        entry = session.store.get(kept.module.digest)
+        compositions.restore(session.model, composition, adapters, entry.tensors)
+        with compositions.Watch(session.model) as watch:
+            right = _right(session, task, kept)
+        _enter(session, name, [kept.module.digest], right)
+        session.weights += _weights(session, name, kept, watch)
+        session.gains += [_gain(session, name, task, right, stage, other) for stage, other in references.items()]
+    session.model.mix(None)
+
+
+def _right(session: Session, task: Task, kept: Kept) -> Tensor:
+    return session.evaluator.right(task, head.named(task.head), session.store.get(kept.module.digest).head)
+
+
+def _enter(session: Session, stage: str, digests: list[str], right: Tensor) -> None:
+    after, index = len(session.parts.stream.tasks) - 1, session.parts.target_index
+    if not session.ledger.row(stage, after):
+        key = session.evaluator.key(digests, session.parts.stream.tasks[index])
+        session.ledger.add([cell_of(stage, after, index, right, how="own", key=key)])
+
+
+def _gain(session: Session, name: str, task: Task, right: Tensor, stage: str, reference: Tensor) -> Gain:
+    gain, low, high = paired(right, reference, session.parts.seed)
+    return Gain(
+        composition=name,
+        task=task.name,
+        versus="single" if stage == "single" else "head",
+        score=float(right.double().mean()),
+        reference=float(reference.double().mean()),
+        gain=gain,
+        low=low,
+        high=high,
+        n=len(right),
+    )
+
+
+def _weights(session: Session, name: str, kept: Kept, watch: compositions.Watch) -> list[Weights]:
+    """Mean weight of each member at each site, over the target's test tokens (attention) or rows (gates)."""
+    labels = [_label(session, digest, kept) for digest in kept.module.parents]
+    rows = []
+    for address, means in watch.means().items():
+        layer, site = address.split("/")
+        mixer = watch.mixers[address]
+        assert isinstance(mixer, Mixer)
+        members = [labels[i] for i in session.model.site(address).members]
+        rows.append(
+            Weights(composition=name, kind=mixer.kind, layer=int(layer), site=site, members=members, mean=means)
+        )
+    return rows
+
+
+def _label(session: Session, digest: str, kept: Kept) -> str:
+    """What tells the members apart: the task they were learned on, or the method, where the task is the same."""
+    parents = [k for k in session.journal if k.module.digest in kept.module.parents]
+    module = next(k.module for k in parents if k.module.digest == digest)
+    tasks = [k.module.task for k in parents]
+    return module.method if len(set(tasks)) == 1 else module.task
+
+
+def _by_digest(session: Session, digest: str) -> Adapter:
+    return session.adapter(next(kept for kept in session.journal if kept.module.digest == digest))
+
+
+def _distinct(kept: list[Kept]) -> list[Kept]:
+    return list({one.key: one for one in kept}.values())
+
+
+def _require_unchanged(session: Session, adapters: tuple[Adapter, ...]) -> None:
+    """What is loaded now is bit for bit what was loaded before training."""
+    for index, adapter in enumerate(adapters):
+        if tensors_digest(flatten(session.model.take(index).params)) != tensors_digest(flatten(adapter.params)):
+            raise RuntimeError(f"training a composition changed its frozen adapter {index}: this is a bug, report it")
+
+
+def _skip(session: Session, what: str, why: str) -> None:
+    session.warnings.append(f"{what} skipped: {why}")
+    session.parts.progress.say(f"{what} skipped: {why}")

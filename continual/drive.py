@@ -1,0 +1,23 @@
+"""Answers a run's requests, one at a time."""
+
+from __future__ import annotations
+
+from continual.encoder.adapted import POOLS, AdaptedEncoder
+from continual.parts import Parts
+from continual.report.record import Record
+from continual.run import run
+from continual.trainer import learn
+
+
+def solo(parts: Parts) -> Record:
+    """Go through the whole run on one adapted encoder, and return its record."""
+    model = AdaptedEncoder(parts.encoder)
+    work = run(parts, model)
+    try:
+        requests = next(work)
+        while True:
+            requests = work.send(learn(model, POOLS[parts.pooling], requests, parts.machine, parts.progress))
+    except StopIteration as done:
+        return done.value
+    finally:
+        work.close()

@@ -1,0 +1,114 @@
+"""Everything a run is made of, as live objects: ``build.py`` makes them from a configuration, a notebook by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import continual
+from continual import composition as compositions
+from continual import folder, method
+from continual.composition.base import Composition
+from continual.composition.fusion import Fusion
+from continual.composition.unipelt import UniPELT
+from continual.encoder.adapted import POOLS
+from continual.encoder.load import Encoder
+from continual.errors import unknown
+from continual.evaluate import Evaluate
+from continual.files import canonical, sha256
+from continual.learner import Recipe
+from continual.method.base import Described
+from continual.method.bottleneck import Bottleneck
+from continual.progress import Progress
+from continual.strategy.base import Strategy
+from continual.strategy.isolated import Isolated
+from continual.stream.base import Stream
+from continual.trainer import Machine
+
+
+@dataclass(frozen=True)
+class Parts:
+    """target  name of the task that compositions are learned for; None: the one with the fewest training rows
+    config  a configuration to keep in the record, for the reader; results do not depend on it
+    """
+
+    encoder: Encoder
+    stream: Stream
+    method: Described = field(default_factory=Bottleneck)
+    strategy: Strategy = field(default_factory=Isolated)
+    compositions: tuple[Composition, ...] = field(default_factory=lambda: (Fusion(), UniPELT()))
+    recipe: Recipe = field(default_factory=Recipe)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    pooling: str = "mean"
+    target: str | None = None
+    runs: Path = Path("runs")
+    store: Path = Path("store")
+    progress: Progress = field(default_factory=Progress)
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLS:
+            raise unknown("pooling", self.pooling, POOLS)
+        if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:
+            raise unknown("target", self.target, [task.name for task in self.stream.tasks])
+
+    @cached_property
+    def choices(self) -> dict[str, Any]:
+        """All that the result depends on, as plain values: two runs with equal choices are the same run."""
+        return {
+            "encoder": self.encoder.fingerprint,
+            "max_length": self.encoder.max_length,
+            "pooling": self.pooling,
+            "stream": self.stream.digest,
+            "method": [method.name_of(self.method), folder.arguments(self.method)],
+            "strategy": [self.strategy_name, folder.arguments(self.strategy)],
+            "compositions": [[compositions.name_of(c), folder.arguments(c)] for c in self.compositions],
+            "recipe": folder.arguments(self.recipe),
+            "evaluate": folder.arguments(self.evaluate),
+            "precision": self.machine.precision,
+            "seed": self.seed,
+            "target": self.target_index,
+            "code": code_digest(),
+        }
+
+    @cached_property
+    def run_id(self) -> str:
+        return sha256(canonical(self.choices))[:16]
+
+    @property
+    def strategy_name(self) -> str:
+        return folder.name_of("continual.strategy", self.strategy)
+
+    @property
+    def target_index(self) -> int:
+        """The task that compositions are learned for."""
+        tasks = self.stream.tasks
+        if self.target is not None:
+            return [task.name for task in tasks].index(self.target)
+        return min(range(len(tasks)), key=lambda i: len(tasks[i].train))
+
+    def recipe_for(self, composition: Composition | None) -> Recipe:
+        """A composition may name its own number of epochs."""
+        if composition is None or composition.epochs is None:
+            return self.recipe
+        return replace(self.recipe, epochs=composition.epochs)
+
+    def rate_for(self, kind: Described, composition: Composition | None = None) -> float:
+        """Learning rate: the composition's, else the recipe's for the run's own method, else what the method names."""
+        if composition is not None and composition.lr is not None:
+            return composition.lr
+        if self.recipe.lr is not None and type(kind) is type(self.method):
+            return self.recipe.lr
+        return kind.lr
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Over the source files that results depend on; how they are shown (report/) and called (cli) is left out."""
+    root = Path(continual.__file__).parent
+    files = [path for path in sorted(root.rglob("*.py")) if "report" not in path.parts and path.name != "cli.py"]
+    return sha256(*(part for path in files for part in (str(path.relative_to(root)).encode(), path.read_bytes())))

@@ -1,0 +1,99 @@
+"""A run, as one readable generator: learn, store, evaluate, compose, record.
+
+It yields requests and is sent what was learned (``drive.py``); everything between two yields is plain code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+
+from torch import Tensor
+
+from continual import head
+from continual.compose import compose
+from continual.encoder.adapted import AdaptedEncoder
+from continual.learner import Learn, Learned
+from continual.ledger import Cell
+from continual.parts import Parts
+from continual.report.record import Record
+from continual.session import Session
+from continual.stream.lint import check
+from continual.summary import summarize
+
+Requests = Generator[list[Learn], list[Learned], Record]
+
+
+def run(parts: Parts, model: AdaptedEncoder) -> Requests:
+    """Go through the stream. A run that is finished returns its record; one that was stopped goes on where it stood."""
+    warnings = check(parts.stream)
+    with Session(parts, model) as session:
+        if (record := session.finished) is not None:
+            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do")
+            return record
+        started = time.time()
+        session.warnings += warnings
+        for line in warnings:
+            parts.progress.say(f"warning: {line}")
+        _score(session, "zero", -1)
+        for index in range(len(parts.stream.tasks)):
+            yield from _learn(session, index)
+            _score(session, "learn", index)
+        yield from compose(session)
+        return summarize(session, started)
+
+
+def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned], None]:
+    """One task: the strategy says from which module and on which rows; the result goes into the store."""
+    parts, key = session.parts, f"learn/{index}"
+    task = parts.stream.tasks[index]
+    if session.kept(key) is not None:
+        parts.progress.say(f"learn {index + 1}/{len(parts.stream.tasks)} {task.name}: done before")
+        return
+    past = [session.adapter(kept) for i in range(index) if (kept := session.good(i)) is not None]
+    adapter = parts.strategy.start(session.fresh(parts.method, key), past)
+    rows = parts.strategy.data(task, parts.stream.tasks[:index])
+    request = session.request(key, task, (adapter,), rows)
+    parts.progress.begin(f"learn {index + 1}/{len(parts.stream.tasks)} {task.name}")
+    [learned] = yield [request]
+    session.keep(key, task, request, learned)
+    parts.progress.end(session.outcome(learned))
+
+
+def _score(session: Session, stage: str, after: int) -> None:
+    """One row of the ledger: seen tasks by their module and head, the others by nearest class mean."""
+    if session.ledger.row(stage, after):
+        return
+    cells = []
+    for index in range(len(session.parts.stream.tasks)):
+        cell = _seen(session, stage, after, index) if index <= after else _unseen(session, stage, after, index)
+        if cell is not None:
+            cells.append(cell)
+    session.ledger.add(cells)
+
+
+def _seen(session: Session, stage: str, after: int, index: int) -> Cell:
+    task = session.parts.stream.tasks[index]
+    own = session.good(index)
+    module = session.latest(after) if session.parts.strategy.shared else own
+    if own is None or module is None:
+        return Cell(stage, after, index, None, len(task.test), why="its training diverged")
+
+    def answer() -> Tensor:
+        session.model.load([session.adapter(module)])
+        head_params = session.store.get(own.module.digest).head
+        return session.evaluator.right(task, head.named(task.head), head_params)
+
+    session.model.mix(None)
+    return session.evaluator.seen(stage, after, index, task, [module.module.digest, own.module.digest], answer)
+
+
+def _unseen(session: Session, stage: str, after: int, index: int) -> Cell | None:
+    module = session.latest(after)
+    digest = module.module.digest if module is not None else "bare"
+    session.model.mix(None)
+
+    def load() -> None:
+        session.model.load([session.adapter(module)] if module is not None else [])
+
+    return session.evaluator.unseen(stage, after, index, session.parts.stream.tasks[index], digest, load)

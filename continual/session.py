@@ -1,0 +1,202 @@
+"""What a run has on disk and in memory: its folder, its lock, its ledger, the journal of its modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from continual import composition as compositions
+from continual import folder, head, method
+from continual.adapter import Adapter, flatten, fresh, generator, unflatten
+from continual.composition.base import Composition
+from continual.encoder.adapted import POOLS, AdaptedEncoder
+from continual.errors import ContinualError
+from continual.evaluate import Evaluator
+from continual.files import append_line, canonical, read_lines, require_writable, sha256
+from continual.learner import Learn, Learned
+from continual.ledger import Ledger
+from continual.method.base import Described
+from continual.parts import Parts
+from continual.report.record import Gain, Module, Record, Weights, load
+from continual.store import Card, EncoderRef, Store
+from continual.stream.base import Task
+from continual.stream.text import Reader
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored module of this run: its journal entry, under the key of the request that it answers."""
+
+    key: str
+    module: Module
+
+
+class Session:
+    """Opens (or re-opens) a run. Use as a context: the run's folder is locked while it is entered.
+
+    A stage is committed once its module is in the journal and its row in the ledger; a killed run goes on behind the
+    last committed stage.
+
+    Raises ContinualError when a folder cannot be written, or the same run is going on elsewhere.
+    """
+
+    def __init__(self, parts: Parts, model: AdaptedEncoder) -> None:
+        self.parts, self.model = parts, model
+        self.folder = Path(parts.runs) / parts.run_id
+        for path in (parts.runs, parts.store, self.folder):
+            require_writable(Path(path))
+        self.store = Store(parts.store)
+        self.pool = POOLS[parts.pooling]
+        self.reader = Reader(parts.encoder.tokenizer, parts.encoder.max_length)
+        self.warnings: list[str] = []
+        self.gains: list[Gain] = []
+        self.weights: list[Weights] = []
+        self._lock = FileLock(self.folder / ".lock")
+
+    def __enter__(self) -> Session:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ContinualError(f"run {self.parts.run_id} is going on in another process; wait for it") from error
+        self.ledger = Ledger([task.name for task in self.parts.stream.tasks], self.folder / "ledger.jsonl")
+        self.journal = [Kept(e["key"], Module(**e["module"])) for e in read_lines(self.folder / "modules.jsonl")]
+        salt = sha256(canonical([self.parts.encoder.fingerprint, self.parts.pooling, self.parts.encoder.max_length]))
+        self.evaluator = Evaluator(
+            self.model, self.pool, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    @property
+    def finished(self) -> Record | None:
+        """The record of this run, if it has come to its end before."""
+        path = self.folder / "run.json"
+        return load(path) if path.exists() else None
+
+    def kept(self, key: str) -> Kept | None:
+        """What the journal holds under the key of a request."""
+        return next((kept for kept in self.journal if kept.key == key), None)
+
+    def good(self, index: int) -> Kept | None:
+        """The module of a task of the stream; None where it is not learned, or diverged."""
+        kept = self.kept(f"learn/{index}")
+        return kept if kept is not None and kept.module.status == "ok" else None
+
+    def latest(self, after: int) -> Kept | None:
+        """The newest module of the stream once task ``after`` was learned; None: the encoder is still bare."""
+        return next((kept for i in range(after, -1, -1) if (kept := self.good(i)) is not None), None)
+
+    def adapter(self, kept: Kept) -> Adapter:
+        """The module's tensors, read back from the store."""
+        entry = self.store.get(kept.module.digest)
+        return Adapter(method.named(entry.card.method, entry.card.arguments), unflatten(entry.tensors))
+
+    def fresh(self, kind: Described, name: str) -> Adapter:
+        """A new adapter whose values are f(seed, name)."""
+        seed = int(generator(self.parts.seed, "init", name).initial_seed())
+        return fresh(kind, self.model.shapes, self.model.weights, seed)
+
+    def request(
+        self,
+        name: str,
+        task: Task,
+        adapters: tuple[Adapter, ...],
+        rows: Any = None,
+        composition: Composition | None = None,
+    ) -> Learn:
+        """A request to learn ``task`` with these adapters; its random streams are f(seed, name)."""
+        parts, kind = self.parts, head.named(task.head)
+        rng = generator(parts.seed, "head", name)
+        return Learn(
+            name=name,
+            adapters=adapters,
+            head=kind,
+            head_params=kind.init(parts.encoder.width, len(task.labels), rng),
+            train=self.reader(task.train if rows is None else rows),
+            valid=self.reader(task.valid),
+            recipe=parts.recipe_for(composition),
+            lr=parts.rate_for(adapters[0].method, composition),
+            seed=int(generator(parts.seed, "order", name).initial_seed()),
+            strategy=parts.strategy,
+            composition=composition,
+        )
+
+    def keep(self, key: str, task: Task, request: Learn, learned: Learned, parents: tuple[str, ...] = ()) -> Kept:
+        """Store what was learned and enter it in the journal; what diverged is entered, but not stored."""
+        composition = request.composition
+        label = method.name_of(request.adapters[0].method) if composition is None else compositions.name_of(composition)
+        name = self._name(task, label)
+        digest, version, size = "", 0, 0
+        if not learned.diverged:
+            tensors = flatten(learned.adapter.params) if composition is None else learned.mixers
+            card = self._card(task, request, label, parents, learned)
+            digest, version = self.store.put(name, card, tensors, learned.head_params)
+            size = self.store.size(digest)
+        module = Module(
+            name=name,
+            version=version,
+            digest=digest,
+            kind="adapter" if composition is None else "composition",
+            method=label,
+            task=task.name,
+            parents=list(parents),
+            status="diverged" if learned.diverged else "ok",
+            why=learned.diverged,
+            seed=self.parts.seed,
+            seconds=round(learned.seconds, 3),
+            steps=learned.steps,
+            trainable=learned.trainable,
+            bytes=size,
+            valid_score=None if learned.diverged else learned.valid_score,
+        )
+        kept = Kept(key, module)
+        append_line(self.folder / "modules.jsonl", {"key": key, "module": module.model_dump(mode="json")})
+        self.journal.append(kept)
+        return kept
+
+    @staticmethod
+    def outcome(learned: Learned) -> str:
+        """One clause for a person."""
+        if learned.diverged:
+            return f"DIVERGED, nothing stored: {learned.diverged}"
+        return f"validation {100 * learned.valid_score:.1f} %, {learned.trainable:,} parameters, {learned.steps} steps"
+
+    def _card(self, task: Task, request: Learn, label: str, parents: tuple[str, ...], learned: Learned) -> Card:
+        parts, encoder = self.parts, self.parts.encoder
+        what = request.composition or request.adapters[0].method
+        return Card(
+            kind="adapter" if request.composition is None else "composition",
+            method=label,
+            arguments=folder.arguments(what),
+            encoder=EncoderRef(name=encoder.name, revision=encoder.revision, fingerprint=encoder.fingerprint),
+            pooling=parts.pooling,
+            head=task.head,
+            labels=task.labels,
+            parents=parents,
+            tensors={},
+            origin={
+                "run": parts.run_id,
+                "stream": parts.stream.name,
+                "task": task.name,
+                "position": parts.stream.tasks.index(task),
+                "strategy": parts.strategy_name,
+                "seed": parts.seed,
+                "steps": learned.steps,
+                "trainable": learned.trainable,
+                "valid_score": learned.valid_score,
+                "code": parts.choices["code"],
+            },
+        )
+
+    def _name(self, task: Task, label: str) -> str:
+        """Stream, task and method; the strategy too where modules are not isolated, since they answer otherwise."""
+        words = [self.parts.stream.name, task.name, label]
+        if self.parts.strategy_name != "isolated":
+            words.append(self.parts.strategy_name)
+        name = ".".join(words)
+        return name if len(name) <= 64 else f"{name[:55]}-{sha256(name.encode())[:8]}"

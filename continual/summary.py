@@ -1,0 +1,100 @@
+"""The end of a run: metrics from the ledger, proofs from the store, all of it in one record and one page."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from continual.encoder.load import fingerprint
+from continual.metric.base import measure
+from continual.report import dashboard
+from continual.report.record import CellFacts, EncoderFacts, Metric, Record, TaskFacts, save
+from continual.session import Session
+from continual.stream.base import Task
+
+PACKAGES = ("continual-adapters", "torch", "transformers", "pytorch-lightning", "hydra-core", "numpy", "safetensors")
+
+
+def summarize(session: Session, started: float) -> Record:
+    """Write ``run.json`` (last: it marks the run as finished) and ``dashboard.html``; return the record."""
+    record = _record(session, started)
+    dashboard.write(record, session.folder / "dashboard.html")
+    save(record, session.folder / "run.json")
+    return record
+
+
+def _record(session: Session, started: float) -> Record:
+    parts, modules = session.parts, [kept.module for kept in session.journal]
+    encoder = parts.encoder
+    diverged = any(module.status == "diverged" for module in modules)
+    tasks = [_task(session, task) for task in parts.stream.tasks]
+    cut = sum(task.truncated for task in tasks)
+    if cut:
+        session.warnings.append(f"{cut:,} texts are longer than {encoder.max_length} tokens and were cut there")
+    session.model.load([])
+    return Record(
+        id=parts.run_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 1),
+        status="finished with failures" if diverged else "finished",
+        warnings=session.warnings,
+        stream=parts.stream.name,
+        stream_digest=parts.stream.digest,
+        strategy=parts.strategy_name,
+        method=parts.choices["method"][0],
+        seed=parts.seed,
+        encoder=EncoderFacts(
+            name=encoder.name,
+            revision=encoder.revision,
+            fingerprint=encoder.fingerprint,
+            family=encoder.family,
+            layers=encoder.layers,
+            width=encoder.width,
+            parameters=encoder.parameters,
+        ),
+        tasks=tasks,
+        cells=[CellFacts(**asdict(cell)) for cell in session.ledger.cells],
+        metrics={name: Metric(**asdict(value)) for name, value in measure(session.ledger).items()},
+        modules=modules,
+        gains=session.gains,
+        weights=session.weights,
+        forwarded_rows=session.evaluator.forwarded,
+        peak_memory_bytes=peak_memory(),
+        encoder_unchanged=fingerprint(session.model.encoder) == encoder.fingerprint,
+        modules_unchanged=_intact(session),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        code=parts.choices["code"],
+        config={**parts.config, "choices": parts.choices},
+    )
+
+
+def _task(session: Session, task: Task) -> TaskFacts:
+    return TaskFacts(
+        name=task.name,
+        labels=list(task.labels),
+        train=len(task.train),
+        valid=len(task.valid),
+        test=len(task.test),
+        truncated=sum(session.reader(rows).truncated for rows in task.splits.values()),
+        source=task.source,
+        digest=task.digest,
+    )
+
+
+def _intact(session: Session) -> bool:
+    """Every module of this run reads back from the store exactly as it was written: ``get`` verifies each byte."""
+    for kept in session.journal:
+        if kept.module.digest:
+            session.store.get(kept.module.digest)
+    return True
+
+
+def peak_memory() -> int:
+    """Bytes: the most that this process has held at once since it started."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
