@@ -70,10 +70,12 @@ class Group(nn.Module):
     def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""
         slot = self.slot[member]
-        delta = vmap(self.method.delta)(self.params(slot.clamp_min(0)), x, y)
         if len(self.owners) == len(self.slot):
-            return delta
-        return torch.where((slot >= 0)[:, None, None], delta, 0.0)
+            return vmap(self.method.delta)(self.params(slot), x, y)
+        # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
+        here = (slot >= 0)[:, None, None]
+        x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
+        return torch.where(here, vmap(self.method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
 
 
 class Parts:
