@@ -84,15 +84,10 @@ class AdaptedEncoder(nn.Module):
 
     def mix(self, make: Callable[[Site], nn.Module] | None) -> None:
         """Give every site that holds adapters its own mixer, or take all mixers away."""
-        device = next(self.encoder.parameters()).device
         for _, site in self._sites():
-            site.mixer = make(site).to(device) if make is not None and len(site.groups) else None
-
-    def site(self, address: str) -> Site:
-        """The site at "<layer>/<name>"."""
-        site = self.sites[address]
-        assert isinstance(site, Site)
-        return site
+            # A mixer has the precision and the place of the adapters that it mixes.
+            held = next(site.groups.parameters(), None)
+            site.mixer = make(site).to(held) if make is not None and held is not None else None
 
     def mixers(self) -> dict[str, nn.Module]:
         return {address: site.mixer for address, site in self._sites() if site.mixer is not None}
