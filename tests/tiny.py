@@ -16,7 +16,14 @@ from transformers import (
     RobertaModel,
 )
 
+from continual import folder
+from continual.adapter import Adapter, fresh, generator
+from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import Encoder, wrap
+from continual.method import named
+from continual.method.base import Described, Params
+from continual.method.bottleneck import Bottleneck
+from continual.method.lora import LoRA
 from continual.types import Batch
 
 FAMILIES = ("bert", "roberta", "distilbert", "electra")
@@ -74,3 +81,51 @@ def batch(rows: int = 6, tokens: int = 9, short: int = 5, seed: int = 0, vocab: 
     mask = torch.ones_like(ids)
     ids[0, short:], mask[0, short:] = 0, 0
     return Batch(ids=ids, mask=mask, labels=torch.zeros(rows, dtype=torch.long), row=torch.arange(rows))
+
+
+def methods() -> list[Described]:
+    """Every method of the folder, with its default arguments."""
+    return [named(name, {}) for name in folder.names("continual.method")]
+
+
+def adapted(family: str = "bert", dtype: torch.dtype = torch.float32) -> AdaptedEncoder:
+    """A tiny encoder with sites, in any precision."""
+    return AdaptedEncoder(encoder(family)).to(dtype)
+
+
+def trained(method: Described, model: AdaptedEncoder, seed: int = 0) -> Adapter:
+    """An adapter as after training: every parameter random and far from its initial value."""
+    start = fresh(method, model.shapes, model.weights, seed)
+    rng = generator(seed, "trained")
+    dtype = next(model.encoder.parameters()).dtype
+
+    def moved(params: Params) -> Params:
+        noise = {name: torch.randn(tensor.shape, generator=rng) * 0.1 for name, tensor in params.items()}
+        return {name: (t if name in method.fixed else t + noise[name]).to(dtype) for name, t in params.items()}
+
+    return Adapter(method, {address: moved(params) for address, params in start.params.items()})
+
+
+def zoo(model: AdaptedEncoder) -> list[Adapter]:
+    """Trained adapters of every site method, and more with other ranks, scales, activations and sites."""
+    site_methods = [method for method in methods() if hasattr(method, "delta")]
+    more = [
+        LoRA(rank=2, alpha=3.0),
+        LoRA(rank=1, targets=("query", "ffn_in")),
+        Bottleneck(8, scale=2.0, targets=("attn_norm", "ffn_norm")),
+        Bottleneck(4, activation="gelu", targets=("attn_out", "ffn_out")),
+    ]
+    return [trained(method, model, seed) for seed, method in enumerate([*site_methods, *more])]
+
+
+def gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest absolute difference."""
+    assert a.shape == b.shape
+    return float((a - b).abs().max())
+
+
+def equal(a: dict[str, Params], b: dict[str, Params]) -> bool:
+    """Whether two adapters have the same tensors, bit by bit."""
+    return {k: v.keys() for k, v in a.items()} == {k: v.keys() for k, v in b.items()} and all(
+        torch.equal(tensor, b[address][name]) for address, params in a.items() for name, tensor in params.items()
+    )
