@@ -65,6 +65,7 @@ def flatten(params: Mapping[str, Params]) -> dict[str, Tensor]:
 
 
 def unflatten(tensors: Mapping[str, Tensor]) -> dict[str, Params]:
+    """The inverse of ``flatten``: what follows the last slash is the parameter's name."""
     params: dict[str, Params] = {}
     for key, tensor in tensors.items():
         address, name = key.rsplit("/", 1)

@@ -65,6 +65,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """An indented JSON file for people to read, written atomically; NaN refused."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(path, text.encode("utf-8"))
 

@@ -17,6 +17,7 @@ from continual.errors import ContinualError
 
 
 def name_of(composition: Composition) -> str:
+    """The name under which ``named`` finds it again: its file's."""
     return folder.name_of(__name__, composition)
 
 

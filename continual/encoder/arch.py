@@ -12,7 +12,10 @@ from continual.errors import unknown
 
 @dataclass(frozen=True)
 class Place:
-    """A site in a layer: ``path`` below the layer; "add" changes y to y + delta, "norm" LN(x) to LN(x + delta(LN(x)))."""
+    """A site in a layer: ``path`` is that of its module below the layer.
+
+    "add" changes the module's y to y + delta, "norm" changes LN(x) to LN(x + delta(LN(x))).
+    """
 
     path: str
     how: Literal["add", "norm"] = "add"
@@ -20,8 +23,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Arch:
+    """One family of encoders: the path of its list of layers, and where in a layer each named site is."""
+
     layers: str
-    """Path of the list of layers."""
     sites: dict[str, Place]
 
 
@@ -57,12 +61,14 @@ ARCHS: dict[str, Arch] = {"bert": _BERT, "roberta": _BERT, "electra": _BERT, "di
 
 
 def arch_of(family: str) -> Arch:
+    """By ``config.model_type``. Raises ContinualError for a family without sites, listing those that have."""
     if family not in ARCHS:
         raise unknown("encoder family", family, ARCHS)
     return ARCHS[family]
 
 
 def layers_of(encoder: nn.Module, arch: Arch) -> nn.ModuleList:
+    """The encoder's layers, lowest first."""
     layers = encoder.get_submodule(arch.layers)
     assert isinstance(layers, nn.ModuleList)
     return layers

@@ -15,7 +15,10 @@ from continual.method.base import Params
 
 @dataclass(frozen=True)
 class Classify:
-    """logits = W h + b, h the pooled states; loss = cross-entropy. W (C, d) from N(0, 0.02), b zero, as BERT's heads."""
+    """logits = W h + b, h the pooled states; loss = cross-entropy.
+
+    W (C, d) is drawn from N(0, 0.02) and b is zero, as in BERT's heads.
+    """
 
     reads: ClassVar[Literal["pooled"]] = "pooled"
 

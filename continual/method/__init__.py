@@ -11,6 +11,7 @@ from continual.method.base import Described
 
 
 def name_of(method: Described) -> str:
+    """The name under which ``named`` finds it again: its file's."""
     return folder.name_of(__name__, method)
 
 
