@@ -51,8 +51,16 @@ def name_of(package: str, value: object) -> str:
 
 
 def arguments(value: Any) -> dict[str, Any]:
-    """The constructor arguments of a component (a dataclass, or a class without any) as plain JSON values."""
+    """The constructor arguments of a component (a dataclass, or a class without any) as plain JSON values.
+
+    Equal components have equal arguments: a 16 that YAML gave where the default is 16.0 is written as 16.0.
+    """
     if not hasattr(value, "__dataclass_fields__"):
         return {}
-    values = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+    return {field.name: _plain(getattr(value, field.name), field.default) for field in fields(value)}
+
+
+def _plain(value: Any, default: object) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return float(value) if type(value) is int and isinstance(default, float) else value
