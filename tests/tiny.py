@@ -121,7 +121,7 @@ def zoo(model: AdaptedEncoder) -> list[Adapter]:
 def gap(a: torch.Tensor, b: torch.Tensor) -> float:
     """Largest absolute difference."""
     assert a.shape == b.shape
-    return float((a - b).abs().max())
+    return float((a - b).detach().abs().max())
 
 
 def equal(a: dict[str, Params], b: dict[str, Params]) -> bool:
