@@ -19,7 +19,6 @@ from continual.adapter import Adapter
 from continual.bank import HeadBank
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder, mixer_params
-from continual.encoder.noise import keys
 from continual.errors import ContinualError
 from continual.head.base import Head
 from continual.method.base import Params
@@ -80,6 +79,16 @@ class Learned:
     diverged: str = ""
 
 
+@dataclass(frozen=True)
+class State:
+    """All that a member has learned at one moment, with the validation score that it has there."""
+
+    score: float
+    adapter: Adapter
+    head_params: Params
+    mixers: dict[str, Tensor]
+
+
 class Member:
     """One slot's view of the stack: what a strategy sees of the member that it trains."""
 
@@ -94,7 +103,7 @@ class Member:
         self.steps = 0
         self.stopped = False
         self.diverged = ""
-        self.best: tuple[float, Adapter, Params] | None = None
+        self.best: State | None = None
         self.waited = 0
 
     def rate(self, step: int) -> float:
@@ -106,21 +115,25 @@ class Member:
             return self.request.lr * (step + 1) / (warm + 1)
         return self.request.lr * (len(self.batches) - step) / (len(self.batches) - warm)
 
-    def score(self) -> float:
-        """Accuracy on the validation rows, as the member is now."""
+    def state(self) -> State:
+        """The member as it is now, and its accuracy on the validation rows."""
         learner, valid = self.learner, self.request.valid
         found = answers(learner.model, learner.bank, learner.pool, valid, learner.index_of(self))
-        return float((found == valid.labels).float().mean())
+        return State(
+            score=float((found == valid.labels).float().mean()),
+            adapter=learner.model.take(self.index),
+            head_params=learner.bank.take(self.index),
+            mixers=mixer_params(learner.model),
+        )
 
     def end_epoch(self) -> None:
         """With patience: keep the best state so far, and stop when it has not improved for long enough."""
         patience = self.request.recipe.patience
         if patience is None:
             return
-        score = self.score()
-        if self.best is None or score > self.best[0]:
-            self.best = (score, self.learner.model.take(self.index), self.learner.bank.take(self.index))
-            self.waited = 0
+        state = self.state()
+        if self.best is None or state.score > self.best.score:
+            self.best, self.waited = state, 0
         else:
             self.waited += 1
             self.stopped = self.waited >= patience
@@ -189,7 +202,7 @@ class Learner(pl.LightningModule):
         noise = None
         if self.dropout and batch.step is not None:
             member = batch.member if batch.member is not None else torch.zeros_like(batch.step)
-            noise = keys(self.seeds.to(member.device)[member], batch.step, batch.row)
+            noise = self.seeds.to(member.device)[member]
         return self.pool(self.model(batch, noise), batch.mask)
 
     def features(self) -> list[Tensor] | None:
@@ -259,21 +272,16 @@ class Learner(pl.LightningModule):
 
     def result(self, member: Member, seconds: float) -> Learned:
         """What the member learned: its best state with patience, else its last."""
-        request = member.request
-        adapter = request.adapters[0] if self.composition is not None else self.model.take(member.index)
-        head = self.bank.take(member.index)
-        score = member.score()
-        if member.best is not None:
-            score, adapter, head = member.best
-        own = [p[o.index(member.index)].numel() for p, o in self.slices if member.index in o]
+        state = member.best or member.state()
+        module = state.adapter.size if self.composition is None else sum(p.numel() for p in self.whole)
         return Learned(
-            adapter=adapter,
-            head_params=head,
-            mixers=mixer_params(self.model) if self.composition is not None else {},
-            valid_score=score,
+            adapter=state.adapter,
+            head_params=state.head_params,
+            mixers=state.mixers,
+            valid_score=state.score,
             steps=member.steps,
             seconds=seconds,
-            trainable=sum(own) + sum(p.numel() for p in self.whole),
+            trainable=module + sum(tensor.numel() for tensor in state.head_params.values()),
             diverged=member.diverged if member.best is None else "",
         )
 
