@@ -33,12 +33,19 @@ def named(name: str, values: dict[str, Any]) -> Composition:
 def restore(
     model: AdaptedEncoder, composition: Composition, adapters: Sequence[Adapter], mixers: Mapping[str, Tensor]
 ) -> None:
-    """Install a stored composition over its adapters, in the order of its parents, with the tensors it learned."""
+    """Install a stored composition over its adapters, in the order of its parents, with the tensors it learned.
+
+    Raises ContinualError where these are not mixers for just these adapters.
+    """
     composition.install(model, adapters, seed=0)
-    for address, tensors in unflatten(mixers).items():
-        if address not in model.mixers():
-            raise ContinualError(f"the composition has a mixer at {address}, where its adapters have no site")
-        model.mixers()[address].load_state_dict(tensors)
+    stored, fresh = unflatten(mixers), model.mixers()
+    if odd := sorted(stored.keys() ^ fresh.keys()):
+        raise ContinualError(f"the composition's mixers and its adapters' sites differ at: {', '.join(odd)}")
+    for address, tensors in stored.items():
+        try:
+            fresh[address].load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ContinualError(f"the mixer at {address} is not one for these adapters: {error}") from error
 
 
 class Watch:
