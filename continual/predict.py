@@ -22,10 +22,10 @@ BATCH = 64
 
 @torch.no_grad()
 def features(model: AdaptedEncoder, pool: Pool, data: Encoded, member: int | None = None) -> Tensor:
-    """(n, d) pooled states of each row, on the CPU, in the order of the rows."""
-    found = torch.empty(len(data), model.width)
+    """(n, d) pooled states of each row, on the CPU, in the encoder's precision and the order of the rows."""
+    found = torch.empty(len(data), model.width, dtype=next(model.encoder.parameters()).dtype)
     for rows, batch in forward_batches(model, data, member):
-        found[rows] = pool(model(batch), batch.mask).float().cpu()
+        found[rows] = pool(model(batch), batch.mask).to(found)
     return found
 
 
