@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from continual.task_streams import toy
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -16,14 +19,22 @@ from transformers import (
     RobertaModel,
 )
 
-from continual import folder
+from continual import folder, predict
 from continual.adapter import Adapter, fresh, generator
-from continual.encoder.adapted import AdaptedEncoder
+from continual.bank import HeadBank
+from continual.encoder.adapted import AdaptedEncoder, mean_pool
 from continual.encoder.load import Encoder, wrap
+from continual.head.base import Head
+from continual.head.classify import Classify
+from continual.learner import Learn, Learned, Recipe
 from continual.method import named
 from continual.method.base import Described, Params
 from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
+from continual.progress import Progress
+from continual.stream.base import Task
+from continual.stream.text import Encoded, Reader
+from continual.trainer import Machine, learn
 from continual.types import Batch
 
 FAMILIES = ("bert", "roberta", "distilbert", "electra")
@@ -91,6 +102,40 @@ def methods() -> list[Described]:
 def adapted(family: str = "bert", dtype: torch.dtype = torch.float32) -> AdaptedEncoder:
     """A tiny encoder with sites, in any precision."""
     return AdaptedEncoder(encoder(family)).to(dtype)
+
+
+def request(model: AdaptedEncoder, adapter: Adapter, task: Task | None = None, seed: int = 0, **recipe: Any) -> Learn:
+    """To learn a toy task from this adapter, in the precision of the encoder."""
+    task = task or toy.tasks()[0]
+    dtype = next(model.encoder.parameters()).dtype
+    head = Classify()
+    params = head.init(model.width, len(task.labels), generator(seed, task.name))
+    read = Reader(tokenizer(toy.WORDS), max_length=48)
+    return Learn(
+        name=task.name,
+        adapters=(Adapter(adapter.method, {a: cast(p, dtype) for a, p in adapter.params.items()}),),
+        head=head,
+        head_params=cast(params, dtype),
+        train=read(task.train),
+        valid=read(task.valid),
+        recipe=Recipe(**{"epochs": 2, "batch_size": 16} | recipe),
+        lr=adapter.method.lr,
+        seed=seed,
+    )
+
+
+def train(model: AdaptedEncoder, *requests: Learn) -> list[Learned]:
+    """Learned together, without a word."""
+    return learn(model, mean_pool, requests, Machine(), Progress(quiet=True))
+
+
+def answers(model: AdaptedEncoder, head: Head, params: Params, data: Encoded) -> torch.Tensor:
+    """What is loaded now, with this head, says of these rows."""
+    return predict.answers(model, HeadBank([(head, params)]), mean_pool, data)
+
+
+def cast(params: Params, dtype: torch.dtype) -> Params:
+    return {name: tensor.to(dtype) for name, tensor in params.items()}
 
 
 def trained(method: Described, model: AdaptedEncoder, seed: int = 0) -> Adapter:
