@@ -1,0 +1,256 @@
+"""A group gives what its members would have given alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from continual.task_streams import toy
+from torch import Tensor
+
+from continual.adapter import fresh
+from continual.composition.fusion import Fusion
+from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.load import fingerprint
+from continual.errors import ContinualError
+from continual.learner import Learn, Learned, Learner, Member
+from continual.method.base import Described
+from continual.method.bottleneck import Bottleneck
+from continual.method.full import Full
+from continual.method.head import HeadOnly
+from continual.method.lora import LoRA
+from continual.strategy.base import Strategy
+from continual.stream.text import Reader
+from continual.types import Batch
+from tests import tiny
+
+TASKS = toy.tasks()  # 96, 96, 96 and 48 rows; 3 and 4 classes
+MIXED: tuple[Described, ...] = (
+    LoRA(rank=2, dropout=0.2),
+    LoRA(rank=4, alpha=3.0, dropout=0.2),
+    Bottleneck(8, dropout=0.2),
+    LoRA(rank=8, dropout=0.2, targets=("query", "ffn_out")),
+)
+
+
+@pytest.fixture
+def model() -> AdaptedEncoder:
+    return tiny.adapted(dtype=torch.float64)
+
+
+def ask(model: AdaptedEncoder, method: Described, task: int = 0, seed: int = 0, **changes: object) -> Learn:
+    """A request whose recipe and other fields take these changes."""
+    start = fresh(method, model.shapes, model.weights, seed)
+    fields = {name: changes.pop(name) for name in ("lr", "strategy", "head_params") if name in changes}
+    return replace(tiny.request(model, start, TASKS[task], seed, **changes), **fields)
+
+
+def four(model: AdaptedEncoder, methods: Sequence[Described] = MIXED, **recipe: object) -> list[Learn]:
+    """Four tasks with different methods, lengths, rates and seeds."""
+    rates = (1e-3, 5e-3, 2e-3, 3e-3)
+    return [ask(model, methods[i], i, seed=i, lr=rates[i], **recipe) for i in range(4)]
+
+
+def apart(one: Learned, two: Learned) -> float:
+    """Largest difference between any of their tensors; everything else must be equal."""
+    facts = [(x.steps, x.trainable, x.valid_score, bool(x.diverged), x.adapter.method) for x in (one, two)]
+    assert facts[0] == facts[1]
+    gaps = [tiny.gap(t, two.head_params[name]) for name, t in one.head_params.items()]
+    for address, params in one.adapter.params.items():
+        gaps += [tiny.gap(tensor, two.adapter.params[address][name]) for name, tensor in params.items()]
+    return max(gaps)
+
+
+def test_a_group_equals_its_members_alone_through_dropout_and_an_early_stop(model: AdaptedEncoder) -> None:
+    requests = four(model, epochs=9)
+    requests[1] = replace(requests[1], recipe=replace(requests[1].recipe, patience=1))
+    together = tiny.train(model, *requests)
+    assert together[0].steps == together[2].steps == 54
+    assert together[3].steps == 27  # half as many rows
+    assert 6 < together[1].steps < 54  # stopped early
+    for request, found in zip(requests, together, strict=True):
+        assert apart(tiny.train(model, request)[0], found) <= 1e-10
+
+
+def test_in_single_precision_a_group_differs_by_rounding_alone() -> None:
+    model = tiny.adapted()
+    requests = four(model, [replace(method, dropout=0.0) for method in MIXED], epochs=2, batch_size=20)
+    tasks = toy.tasks(test=400)
+    read = Reader(tiny.tokenizer(toy.WORDS), 48)
+    together = tiny.train(model, *requests)
+    assert together[0].steps == 10
+    for request, found, task in zip(requests, together, tasks, strict=True):
+        [alone] = tiny.train(model, request)
+        assert apart(alone, found) <= 1e-4
+        test = read(task.test)
+        scores = []
+        for learned in (alone, found):
+            model.load([learned.adapter])
+            right = tiny.answers(model, request.head, learned.head_params, test) == test.labels
+            scores.append(float(right.double().mean()))
+        assert abs(scores[0] - scores[1]) <= 0.003
+
+
+@pytest.mark.parametrize(
+    "methods", [MIXED, [LoRA(rank=2)] * 4, [Bottleneck(8)] * 4], ids=["mixed", "lora", "bottleneck"]
+)
+@pytest.mark.parametrize("how", ["rate", "head"])
+def test_a_member_that_diverges_stops_and_spoils_no_other(
+    model: AdaptedEncoder, methods: Sequence[Described], how: str
+) -> None:
+    requests = four(model, methods)
+    if how == "rate":
+        bad = replace(requests[2], lr=1e200, recipe=replace(requests[2].recipe, clip=None))
+    else:
+        bad = replace(requests[2], head_params={n: t * torch.nan for n, t in requests[2].head_params.items()})
+    others = [requests[0], requests[1], requests[3]]
+    found = tiny.train(model, requests[0], requests[1], bad, requests[3])
+    assert found[2].diverged.startswith("loss nan at step ")
+    assert found[2].steps == (0 if how == "head" else int(found[2].diverged.split()[4]) - 1) < 12
+    good = [found[0], found[1], found[3]]
+    assert not any(learned.diverged for learned in good)
+    for one, two in zip(tiny.train(model, *others), good, strict=True):
+        assert apart(one, two) <= 1e-10
+
+
+def test_a_member_that_diverges_alone_ends_the_training(model: AdaptedEncoder) -> None:
+    request = ask(model, LoRA())
+    request = replace(request, head_params={n: t * torch.nan for n, t in request.head_params.items()})
+    [found] = tiny.train(model, request)
+    assert found.steps == 0
+    assert found.diverged == "loss nan at step 1 of 12"
+
+
+def test_the_same_request_gives_the_same_bits(model: AdaptedEncoder) -> None:
+    for request in [*four(model), ask(model, Full(), lr=1e-3), ask(model, HeadOnly())]:
+        first, second = (tiny.train(model, request)[0] for _ in range(2))
+        assert apart(first, second) == 0.0
+        assert first.adapter.digest() == second.adapter.digest()
+
+
+@pytest.mark.parametrize("method", tiny.methods(), ids=lambda method: type(method).__name__)
+def test_training_moves_every_trainable_parameter_and_nothing_else(method: Described) -> None:
+    model = tiny.adapted()
+    bare = fingerprint(model.encoder)
+    request = ask(model, method, lr=1e-2)
+    start = request.adapters[0]
+    digest, head = start.digest(), {name: tensor.clone() for name, tensor in request.head_params.items()}
+    [found] = tiny.train(model, request)
+    assert fingerprint(model.encoder) == bare
+    assert start.digest() == digest
+    assert tiny.equal({"": request.head_params}, {"": head})
+    for address, params in found.adapter.params.items():
+        for name, tensor in params.items():
+            moved = not torch.equal(tensor, start.params[address][name])
+            # The encoder's key bias adds one constant to all scores of a token, which the softmax ignores.
+            assert moved != (name in method.fixed) or name.endswith("key:bias"), (address, name)
+    assert all(not torch.equal(tensor, head[name]) for name, tensor in found.head_params.items())
+    assert found.trainable == start.size + sum(tensor.numel() for tensor in head.values())
+
+
+def test_dropout_changes_what_is_learned(model: AdaptedEncoder) -> None:
+    for method in (LoRA(), Bottleneck()):
+        with_it, without = (
+            tiny.train(model, ask(model, replace(method, dropout=p)))[0].head_params["weight"] for p in (0.5, 0.0)
+        )
+        assert tiny.gap(with_it, without) > 1e-6
+
+
+def test_nothing_but_a_head_trains_on_features_computed_once(
+    model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ask(model, HeadOnly(), task, seed=task) for task in (0, 1)]
+    calls = []
+    handle = model.register_forward_pre_hook(lambda module, args: calls.append(len(args[0].ids)))
+    cached = tiny.train(model, *requests)
+    # Two tasks of 96 training rows in batches of 64 rows, once; then 24 validation rows each.
+    assert sorted(calls) == [24, 24, 32, 32, 64, 64]
+    handle.remove()
+    monkeypatch.setattr(Learner, "features", lambda self: None)
+    for one, two in zip(cached, tiny.train(model, *requests), strict=True):
+        assert apart(one, two) <= 1e-10
+
+
+def test_the_rate_warms_up_and_then_falls_in_a_line(model: AdaptedEncoder) -> None:
+    learner = Learner(model, mean_pool, [ask(model, LoRA(), epochs=5, warmup=0.2, lr=0.7)])
+    [member] = learner.members
+    rates = [member.rate(step) for step in range(31)]
+    assert rates[:6] == pytest.approx([0.7 * (s + 1) / 7 for s in range(6)])
+    assert rates[6] == max(rates) == pytest.approx(0.7)
+    assert rates[6:] == pytest.approx([0.7 * (30 - s) / 24 for s in range(6, 31)])
+    assert rates[30] == 0.0
+    member.stopped = True
+    assert member.rate(3) == 0.0
+
+
+def own(member: Member, tensor: Tensor, owners: tuple[int, ...]) -> Tensor:
+    return tensor[owners.index(member.index)]
+
+
+def norms(learner: Learner) -> list[float]:
+    """Each member's gradient norm."""
+    found = []
+    for member in learner.members:
+        mine = [own(member, p.grad, o) for p, o in learner.slices if member.index in o and p.grad is not None]
+        found.append(float(torch.cat([grad.flatten() for grad in mine]).norm()))
+    return found
+
+
+def test_each_member_is_clipped_to_its_own_norm(model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A common norm would let a loud member slow the quiet ones."""
+    seen: list[tuple[list[float], list[float]]] = []
+    clip = Learner._clip
+
+    def watched(learner: Learner) -> None:
+        before = norms(learner)
+        clip(learner)
+        seen.append((before, norms(learner)))
+
+    monkeypatch.setattr(Learner, "_clip", watched)
+    clips = (1e-3, None, 1e6)
+    requests = [ask(model, LoRA(rank=r), r, seed=r, clip=c, epochs=1) for r, c in enumerate(clips, 1)]
+    tiny.train(model, *requests)
+    assert len(seen) == 6
+    for before, after in seen:
+        assert before[0] > 2e-3
+        assert after[0] == pytest.approx(1e-3, rel=1e-2)
+        assert after[1:] == before[1:]
+
+
+class Held(Strategy):
+    """Stops the head's gradients, and pulls the module to zero."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def penalty(self, member: Member, batch: Batch) -> Tensor | float:
+        mine = [own(member, p, o) for p, o in member.learner.model.slices() if member.index in o]
+        return 1e3 * torch.stack([p.square().sum() for p in mine]).sum()
+
+    def gradients(self, member: Member) -> None:
+        self.steps.append(member.steps)
+        for parameter, owners in member.learner.bank.slices():
+            own(member, parameter.grad, owners).zero_()
+
+
+def test_a_strategy_may_add_to_the_loss_and_change_gradients_of_its_own_member(model: AdaptedEncoder) -> None:
+    plain, other = (ask(model, LoRA(rank=2), task, seed=1, weight_decay=0.0, lr=1e-2) for task in (0, 1))
+    held = replace(plain, strategy=Held())
+    [changed, beside] = tiny.train(model, held, other)
+    assert held.strategy.steps == list(range(12))
+    assert tiny.equal({"": changed.head_params}, {"": plain.head_params})
+    [free] = tiny.train(model, plain)
+    size = [sum(float(p["a"].square().sum()) for p in x.adapter.params.values()) for x in (changed, free)]
+    assert size[0] < 0.9 * size[1]
+    assert apart(tiny.train(model, other)[0], beside) <= 1e-10
+
+
+def test_what_cannot_be_learned_together_is_refused(model: AdaptedEncoder) -> None:
+    with pytest.raises(ContinualError, match="share the weight decay"):
+        tiny.train(model, *(ask(model, LoRA(), weight_decay=decay) for decay in (0.0, 0.1)))
+    with pytest.raises(ContinualError, match="learned alone"):
+        tiny.train(model, ask(model, LoRA()), replace(ask(model, LoRA()), composition=Fusion()))
+    with pytest.raises(ContinualError, match="works alone"):
+        tiny.train(model, ask(model, LoRA()), ask(model, Full()))
