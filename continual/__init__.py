@@ -1,1 +1,72 @@
-"""Learn, store, compose and measure small modules on one frozen encoder."""
+"""Learn, store, compose and measure small modules on one frozen encoder.
+
+The names below are the notebook's; each is imported when it is first used, so that ``import continual`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from continual.adapter import Adapter as Adapter
+    from continual.composition.fusion import Fusion as Fusion
+    from continual.composition.unipelt import UniPELT as UniPELT
+    from continual.drive import run_stream as run_stream
+    from continual.encoder.adapted import AdaptedEncoder as AdaptedEncoder
+    from continual.encoder.load import Encoder as Encoder
+    from continual.encoder.load import load as load
+    from continual.errors import ContinualError as ContinualError
+    from continual.evaluate import Evaluate as Evaluate
+    from continual.learner import Recipe as Recipe
+    from continual.ledger import Ledger as Ledger
+    from continual.method.bottleneck import Bottleneck as Bottleneck
+    from continual.method.full import Full as Full
+    from continual.method.head import HeadOnly as HeadOnly
+    from continual.method.lora import LoRA as LoRA
+    from continual.parts import Parts as Parts
+    from continual.report.table import show as show
+    from continual.store import Store as Store
+    from continual.strategy.isolated import Isolated as Isolated
+    from continual.strategy.sequential import Sequential as Sequential
+    from continual.stream.base import Example as Example
+    from continual.stream.base import Stream as Stream
+    from continual.stream.base import Task as Task
+    from continual.trainer import Machine as Machine
+
+_HOME = {
+    "Adapter": "adapter",
+    "AdaptedEncoder": "encoder.adapted",
+    "Bottleneck": "method.bottleneck",
+    "ContinualError": "errors",
+    "Encoder": "encoder.load",
+    "Evaluate": "evaluate",
+    "Example": "stream.base",
+    "Full": "method.full",
+    "Fusion": "composition.fusion",
+    "HeadOnly": "method.head",
+    "Isolated": "strategy.isolated",
+    "Ledger": "ledger",
+    "LoRA": "method.lora",
+    "Machine": "trainer",
+    "Parts": "parts",
+    "Recipe": "learner",
+    "Sequential": "strategy.sequential",
+    "Store": "store",
+    "Stream": "stream.base",
+    "Task": "stream.base",
+    "UniPELT": "composition.unipelt",
+    "load": "encoder.load",
+    "run_stream": "drive",
+    "show": "report.table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'continual' has no attribute {name!r}")
+    return getattr(import_module(f"continual.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

@@ -68,11 +68,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _job(config: object, failures: list[str]) -> float | None:
     from continual.build import build
-    from continual.drive import solo
+    from continual.drive import run_stream
     from continual.report.table import show
 
     parts = build(config)  # type: ignore[arg-type]
-    record = solo(parts)
+    record = run_stream(parts)
     show(record)
     folder = parts.runs / record.id
     print(f"\nrecord     {folder / 'run.json'}\ndashboard  {folder / 'dashboard.html'}\nmodules    {parts.store}")

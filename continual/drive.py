@@ -9,7 +9,7 @@ from continual.run import run
 from continual.trainer import learn
 
 
-def solo(parts: Parts) -> Record:
+def run_stream(parts: Parts) -> Record:
     """Go through the whole run on one adapted encoder, and return its record."""
     model = AdaptedEncoder(parts.encoder)
     work = run(parts, model)

@@ -33,7 +33,7 @@ class Bottleneck:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("ffn_norm",)
 
-    lr: ClassVar[float] = 1e-3
+    lr: ClassVar[float] = 3e-3
     fixed: ClassVar[tuple[str, ...]] = ("scale",)
     reads: ClassVar[Literal["x", "y"]] = "y"
     coded: ClassVar[tuple[str, ...]] = ("down", "down_bias")

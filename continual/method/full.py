@@ -20,7 +20,7 @@ class Full:
     weights rather than towards zero. The encoder's own tensors are never written to.
     """
 
-    lr: ClassVar[float] = 5e-5
+    lr: ClassVar[float] = 1e-4
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
     targets: ClassVar[tuple[str, ...]] = ()

@@ -17,7 +17,7 @@ from continual.types import Shape
 class HeadOnly:
     """delta = 0 everywhere: the encoder answers bare, only the task's head is trained (a linear probe)."""
 
-    lr: ClassVar[float] = 1e-2
+    lr: ClassVar[float] = 3e-2
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
     targets: ClassVar[tuple[str, ...]] = ()

@@ -28,7 +28,7 @@ class LoRA:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("query", "value")
 
-    lr: ClassVar[float] = 1e-3
+    lr: ClassVar[float] = 3e-3
     fixed: ClassVar[tuple[str, ...]] = ("scale",)
     reads: ClassVar[Literal["x", "y"]] = "x"
     coded: ClassVar[tuple[str, ...]] = ("a",)
