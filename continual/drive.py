@@ -6,12 +6,12 @@ from continual.encoder.adapted import POOLS, AdaptedEncoder
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.run import run
-from continual.trainer import learn
+from continual.trainer import device_of, learn
 
 
 def run_stream(parts: Parts) -> Record:
     """Go through the whole run on one adapted encoder, and return its record."""
-    model = AdaptedEncoder(parts.encoder)
+    model = AdaptedEncoder(parts.encoder).to(device_of(parts.machine))
     work = run(parts, model)
     try:
         requests = next(work)

@@ -66,7 +66,7 @@ def learn(
     """Train the requests together and answer each."""
     start = time.perf_counter()
     learner = Learner(model, pool, requests)
-    model.to(_device(machine))
+    model.to(device_of(machine))
     loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
     trainer = _trainer(machine, progress, len(loader))
     with warnings.catch_warnings():
@@ -74,8 +74,7 @@ def learn(
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*(num_workers|isinstance\\(treespec|LeafSpec).*")
         trainer.fit(learner, loader)
-    learner.to("cpu" if machine.accelerator == "cpu" else _device(machine))
-    learner.eval()
+    learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
     seconds = (time.perf_counter() - start) / len(requests)
     return [learner.result(member, seconds) for member in learner.members]
 
@@ -99,7 +98,8 @@ def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
     )
 
 
-def _device(machine: Machine) -> torch.device:
+def device_of(machine: Machine) -> torch.device:
+    """Where the encoder lives during a run."""
     if machine.accelerator == "cpu":
         return torch.device("cpu")
     if machine.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
