@@ -27,6 +27,7 @@ from continual.errors import ContinualError, CorruptError
 from continual.files import sync_folder, write_synced
 from continual.store.card import NAME, Card
 
+DIGEST = r"[0-9a-f]{64}"
 FILES = ("adapter.safetensors", "head.safetensors")
 
 
@@ -55,15 +56,20 @@ class Store:
         The same content is stored once: a second ``put`` only adds a name, and not even that where the newest
         version of the name already is this content.
 
-        Raises ContinualError for a malformed name or tensors that are not finite.
+        Raises ContinualError for a malformed name, tensors that are not finite, or a folder that cannot be written to.
         """
         _check_name(name)
         for key, tensor in [*tensors.items(), *head.items()]:
             if not bool(torch.isfinite(tensor).all()):
                 raise ContinualError(f"{name}: tensor {key} has NaN or infinite values; nothing was stored")
         card = card.model_copy(update={"tensors": dict(zip(FILES, map(tensors_digest, (tensors, head)), strict=True))})
-        self._write(card, tensors, head)
-        return card.digest, self._name(name, card.digest)
+        try:
+            self._write(card, tensors, head)
+            return card.digest, self._name(name, card.digest)
+        except OSError as error:
+            raise ContinualError(
+                f"cannot write to the store {self.root} ({error.strerror}); {name} has no new version"
+            ) from error
 
     def get(self, reference: str) -> Entry:
         """By digest, by ``name`` (its newest version) or by ``name/version``.
@@ -81,7 +87,7 @@ class Store:
         return sum((self.root / "objects" / digest / file).stat().st_size for file in (*FILES, "card.json"))
 
     def resolve(self, reference: str) -> str:
-        if re.fullmatch(r"[0-9a-f]{64}", reference):
+        if re.fullmatch(DIGEST, reference):
             if not (self.root / "objects" / reference).is_dir():
                 raise ContinualError(f"the store {self.root} has no object {reference[:12]}…")
             return reference
@@ -98,7 +104,7 @@ class Store:
 
     def names(self) -> list[str]:
         folder = self.root / "names"
-        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return sorted(p.name for p in folder.iterdir() if self.versions(p.name)) if folder.is_dir() else []
 
     def versions(self, name: str) -> list[int]:
         folder = self.root / "names" / name
@@ -165,7 +171,7 @@ class Store:
     def _digest_of(self, name: str, version: int) -> str:
         path = self.root / "names" / name / str(version)
         digest = path.read_text(encoding="utf-8", errors="replace").strip()
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        if not re.fullmatch(DIGEST, digest):
             raise CorruptError(f"{path} does not hold a digest; restore it from a backup or delete it")
         return digest
 
@@ -195,5 +201,7 @@ class Store:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(NAME, name):
-        raise ContinualError(f"store name {name!r} must be 1 to 64 of a-z 0-9 . _ - and start with a letter or digit")
+    if not re.fullmatch(NAME, name) or re.fullmatch(DIGEST, name):
+        raise ContinualError(
+            f"store name {name!r} must be 1 to 64 of a-z 0-9 . _ -, start with a letter or digit, and not be a digest"
+        )
