@@ -11,6 +11,7 @@ from continual import composition as compositions
 from continual import head, method
 from continual.adapter import Adapter, flatten, tensors_digest
 from continual.composition.base import Composition, Mixer
+from continual.encoder.site import Site
 from continual.errors import ContinualError
 from continual.evaluate import cell_of, paired
 from continual.learner import Learn, Learned
@@ -151,12 +152,13 @@ def _weights(session: Session, name: str, kept: Kept, watch: compositions.Watch)
     labels = [_label(session, digest, kept) for digest in kept.module.parents]
     rows = []
     for address, means in watch.means().items():
-        layer, site = address.split("/")
-        mixer = watch.mixers[address]
+        layer, site_name = address.split("/")
+        mixer, site = watch.mixers[address], session.model.sites[address]
         assert isinstance(mixer, Mixer)
-        members = [labels[i] for i in session.model.site(address).members]
+        assert isinstance(site, Site)
+        members = [labels[i] for i in site.members]
         rows.append(
-            Weights(composition=name, kind=mixer.kind, layer=int(layer), site=site, members=members, mean=means)
+            Weights(composition=name, kind=mixer.kind, layer=int(layer), site=site_name, members=members, mean=means)
         )
     return rows
 
