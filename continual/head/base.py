@@ -16,6 +16,8 @@ class Head(Protocol):
 
     reads   "pooled": logits from one vector per row
 
+    The first axis of every tensor is the labels. Beside a head with more labels a head is padded to as many: a logit
+    that is not its own is -inf, which ``loss`` and ``decode`` must take as a label that is never meant.
     """
 
     reads: ClassVar[Literal["pooled"]]
