@@ -43,7 +43,7 @@ def render(folder: Path) -> str:
         "After training on the task itself, % of test rows: mean over seeds.",
         tasks(runs),
         "## Composition on the smallest task",
-        "Points; the interval is over seeds, each seed's own paired-bootstrap interval is in its record. The best single "
+        "Points; the interval is over seeds; each seed's own paired bootstrap is in its record. The best single "
         "module is chosen on validation rows.",
         gains(runs["isolated"]),
         "## LoRA here and in peft",
@@ -65,7 +65,8 @@ def setting(record: Record) -> str:
     return (
         f"Rows (train/valid/test): {sizes}. Texts are cut at {record.config['encoder']['max_length']} tokens. "
         f"{record.config['trainer']['epochs']} epochs, batch {record.config['trainer']['batch_size']}; seeds govern "
-        f"initialisation and order, the data are the same. Run on: {record.config['trainer']['accelerator']}; {versions}. "
+        f"initialisation and order, the data are the same. Run on: {record.config['trainer']['accelerator']}; "
+        f"{versions}. "
         f"Intervals are 95 % t-intervals over seeds."
     )
 
