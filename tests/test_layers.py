@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types",
+    "errors files types secret",
     "folder assets logs method head metric ledger stream store.card report",
     "adapter",
     "encoder store bank",

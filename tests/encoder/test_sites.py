@@ -279,7 +279,8 @@ def test_compiled_as_one_graph_it_answers_the_same(way: Way) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch 2.13's inductor itself
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
 @pytest.mark.parametrize("way", [single, few_routed, few_attention, few_gates], ids=lambda way: way.__name__)
 @torch.no_grad()
 def test_compiled_to_machine_code_it_answers_the_same(family: str, way: Way) -> None:
