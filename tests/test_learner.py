@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from continual.task_streams import toy
 from torch import Tensor
 
 from continual.adapter import fresh
@@ -23,6 +22,7 @@ from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
 from continual.strategy.base import Strategy
 from continual.stream.text import Reader
+from continual.task_streams import toy
 from continual.types import Batch
 from tests import tiny
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from continual.task_streams import toy
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -34,6 +33,7 @@ from continual.method.lora import LoRA
 from continual.progress import Progress
 from continual.stream.base import Task
 from continual.stream.text import Encoded, Reader
+from continual.task_streams import toy
 from continual.trainer import Machine, learn
 from continual.types import Batch
 
