@@ -1,27 +1,46 @@
-"""From a Hydra configuration to live parts: the only place that resolves ``_target_``, below an allow-list."""
+"""From a Hydra configuration to live parts: the only place that resolves ``_target_``, to components of its group."""
 
 from __future__ import annotations
 
-import re
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from continual.errors import ContinualError
+from continual.errors import ContinualError, unknown
+from continual.files import require_writable
 from continual.learner import Recipe
+from continual.metric.base import metrics
 from continual.parts import Parts
 from continual.progress import Progress
+from continual.secret import refuse
 from continual.stream.base import Stream
 from continual.stream.lint import check
 from continual.trainer import Machine
 
-ALLOWED = re.compile(r"continual(\.[a-z_][a-z0-9_]*)+\.[A-Za-z_]+")
-SECRET = re.compile(r"token|secret|passw|api_?key|credential", re.IGNORECASE)
+HOMES = {
+    "encoder": "continual.encoder",
+    "stream": "continual.task_streams",
+    "method": "continual.method",
+    "strategy": "continual.strategy",
+    "composition": "continual.composition",
+    "evaluate": "continual.evaluate",
+    "logger": "continual.logs",
+}
+"""Where the components of a group of conf/ are: a module, or a package with one module a component."""
+
+RECIPE = ("epochs", "batch_size", "patience")
+"""What trainer/ says of learning; the rest of it says on what machine."""
+
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
 
 def build(config: DictConfig) -> Parts:
@@ -30,33 +49,41 @@ def build(config: DictConfig) -> Parts:
     Raises ContinualError for a value that is missing, unknown, of the wrong kind, or that looks like a secret.
     """
     plain = _plain(config)
-    _refuse_secrets(plain)
+    refuse(plain)
+    _check_plain(plain)
     if plain["threads"]:
-        torch.set_num_threads(int(plain["threads"]))
-    stream = Stream(_stream_name(plain), tuple(_make("stream", plain)))
+        torch.set_num_threads(plain["threads"])
+    trainer = _under("trainer", plain["trainer"])
+    learning = {path: trainer.pop(path) for path in [f"trainer.{key}" for key in RECIPE] if path in trainer}
+    # What is cheap comes first: a typing error need not wait for an encoder.
+    recipe = _call(Recipe, _under("optimizer", plain["optimizer"]) | learning)
+    machine = _call(Machine, trainer)
+    method, strategy, evaluate = (_make(group, plain[group]) for group in ("method", "strategy", "evaluate"))
+    chosen = plain["composition"] or {}
+    compositions = tuple(_make("composition", node, f"composition.{name}") for name, node in chosen.items())
+    make_loggers = _make("logger", plain["logger"])
+    runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
+    stream = Stream(str(plain["stream"]["_target_"]).split(".")[-2], tuple(_make("stream", plain["stream"])))
     check(stream)
-    trainer, optimizer = plain["trainer"], plain["optimizer"]
-    recipe_keys = ("epochs", "batch_size", "patience")
-    machine = {key: value for key, value in trainer.items() if key not in recipe_keys}
     parts = Parts(
-        encoder=_make("encoder", plain),
+        encoder=_make("encoder", plain["encoder"]),
         stream=stream,
-        method=_make("method", plain),
-        strategy=_make("strategy", plain),
-        compositions=tuple(_make(name, plain["composition"], "composition.") for name in plain["composition"]),
-        recipe=_call(Recipe, {**optimizer, **{key: trainer[key] for key in recipe_keys}}, "optimizer and trainer"),
-        evaluate=_make("evaluate", plain),
-        machine=_call(Machine, machine, "trainer"),
+        method=method,
+        strategy=strategy,
+        compositions=compositions,
+        recipe=recipe,
+        evaluate=evaluate,
+        machine=machine,
         seed=plain["seed"],
         pooling=plain["pooling"],
         target=plain["target"],
-        runs=Path(plain["paths"]["runs"]),
-        store=Path(plain["paths"]["store"]),
+        runs=runs,
+        store=store,
         progress=Progress(quiet=plain["quiet"]),
         config=plain,
     )
-    loggers = _make("logger", plain)(parts.runs / parts.run_id, parts.run_id, parts.choices)
-    return replace(parts, machine=replace(parts.machine, loggers=loggers))
+    loggers = make_loggers(runs / parts.run_id, parts.run_id, parts.choices)
+    return replace(parts, machine=replace(machine, loggers=loggers))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -64,7 +91,9 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ContinualError(f"{str(error).splitlines()[0]}: give it on the command line as key=value") from error
+        raise ContinualError(
+            f"{error.full_key} is missing: give it on the command line as {error.full_key}=…"
+        ) from None
     except OmegaConfBaseException as error:
         raise ContinualError(f"the configuration cannot be resolved: {str(error).splitlines()[0]}") from error
     return _tuples(plain)
@@ -76,35 +105,92 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(child) for child in value) if isinstance(value, list) else value
 
 
-def _make(name: str, parent: dict[str, Any], prefix: str = "") -> Any:
-    """Call what ``_target_`` names with the other values of the node."""
-    node = dict(parent[name])
-    target = str(node.pop("_target_", ""))
-    if not ALLOWED.fullmatch(target):
-        raise ContinualError(f"{prefix}{name}._target_ is {target!r}; only components of continual can be named there")
-    return _call(instantiate({"_target_": "hydra.utils.get_method", "path": target}), node, prefix + name)
+def _check_plain(plain: dict[str, Any]) -> None:
+    """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
+    kinds = {"seed": int, "pooling": str, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
+    wrong = [error for key, kind in kinds.items() if (error := _mistyped(key, plain[key], kind))]
+    if wrong:
+        raise ContinualError("; ".join(wrong))
+    if plain["threads"] is not None and plain["threads"] < 1:
+        raise ContinualError(f"threads must be at least 1, or null for what torch chooses, got {plain['threads']}")
+    if plain["objective"] not in metrics():
+        raise unknown("objective", plain["objective"], metrics())
 
 
-def _call(function: Any, values: dict[str, Any], where: str) -> Any:
+def _path(paths: dict[str, Any], key: str) -> Path:
+    """A folder that can be written to: found out before anything is read, let alone trained."""
+    if not isinstance(paths[key], str) or not paths[key]:
+        raise ContinualError(f"paths.{key} must be the name of a folder, got {paths[key]!r}")
+    require_writable(Path(paths[key]))
+    return Path(paths[key])
+
+
+def _make(group: str, node: Mapping[str, Any], path: str = "") -> Any:
+    """Call what the node's ``_target_`` names with its other values."""
+    path = path or group
+    values = {key: value for key, value in node.items() if key != "_target_"}
+    return _call(_component(group, str(node.get("_target_", "")), path), _under(path, values))
+
+
+def _component(group: str, target: str, path: str) -> Callable[..., Any]:
+    """What ``target`` names, if it is a public class or function that is defined in the home of this group.
+
+    Nothing else is imported or looked at: what a module imports (``continual.files.os.remove``) cannot be reached.
+    """
+    module, _, name = target.rpartition(".")
+    home = HOMES[group]
+    inside = module == home or (module.startswith(f"{home}.") and module.removeprefix(f"{home}.").isidentifier())
     try:
-        return function(**values)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error) and "missing" not in str(error):
-            raise
-        raise ContinualError(f"{where}: {error}; see continual run --help") from error
+        found = vars(import_module(module)).get(name) if inside and not name.startswith("_") else None
+    except ModuleNotFoundError:
+        found = None
+    if not (inspect.isclass(found) or inspect.isfunction(found)) or found.__module__ != module:
+        raise ContinualError(f"{path}._target_ is {target!r}; expected a component defined in {home}")
+    return found
 
 
-def _stream_name(plain: dict[str, Any]) -> str:
-    """The stream's file name, which is also its option in conf/stream."""
-    return str(plain["stream"].get("_target_", "")).split(".")[-2:][0]
+def _under(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{path}.{key}": value for key, value in node.items()}
 
 
-def _refuse_secrets(value: Any, path: str = "") -> None:
-    if isinstance(value, dict):
-        for key, child in value.items():
-            here = f"{path}.{key}".lstrip(".")
-            if SECRET.search(str(key)) and child is not None:
-                raise ContinualError(
-                    f"{here} looks like a secret: give it in the environment, it would be written to disk"
-                )
-            _refuse_secrets(child, here)
+def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """With arguments under their full keys, so that errors can name them; all that is wrong is said at once."""
+    known, hints = inspect.signature(function).parameters, get_type_hints(function)
+    wrong, arguments = [], {}
+    for path, value in values.items():
+        key = path.rpartition(".")[2]
+        arguments[key] = value
+        if key not in known:
+            wrong.append(f"unknown key {path}; choose from: {', '.join(known)}")
+        elif error := _mistyped(path, value, hints.get(key, Any)):
+            wrong.append(error)
+    where = next(iter(values), function.__name__).rpartition(".")[0]
+    wrong += [f"{where}.{key} is missing" for key, p in known.items() if p.default is p.empty and key not in arguments]
+    if wrong:
+        raise ContinualError("; ".join(wrong))
+    return function(**arguments)
+
+
+def _mistyped(path: str, value: Any, kind: Any) -> str | None:
+    try:
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError:
+        return f"{path} must be {_spelled(kind)}, got {value!r:.60}"
+    return None
+
+
+def _spelled(kind: Any) -> str:
+    """A type as a person would write it in YAML.
+
+    >>> _spelled(int | None), _spelled(tuple[str, ...]), _spelled(float)
+    ('a whole number or null', 'a list of text', 'a number')
+    """
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        return " or ".join(map(_spelled, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (tuple, Sequence):
+        return f"a list of {_spelled(get_args(kind)[0])}"
+    if get_origin(kind) is Mapping:
+        return f"a mapping of {' to '.join(map(_spelled, get_args(kind)))}"
+    return WORDS.get(kind, str(kind))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
+from importlib.resources import files as files_of
+from pathlib import Path
 
-from continual.errors import ContinualError
+from continual.errors import ContinualError, unknown
+from continual.secret import refuse_arguments
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
@@ -22,7 +26,7 @@ The first thing to type: continual run
 
 
 def main() -> None:
-    """Entry point: 0 all well, 1 an error that the user can mend or a run with failures, 2 a wrong command."""
+    """Exit codes: 0 all well; 1 an error to mend, or a run with failures; 2 a wrong command; 130 interrupted."""
     commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "store": store}
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in ("--help", "-h", "help"):
@@ -35,7 +39,10 @@ def main() -> None:
         try:
             sys.exit(commands[name](rest))
         except ContinualError as error:
-            sys.exit(f"continual {name}: {error}")
+            sys.exit(_line(name, error))
+        except KeyboardInterrupt:
+            print(f"continual {name}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+            sys.exit(130)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
@@ -44,9 +51,12 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Compose the configuration with Hydra and run it, once per job of a sweep."""
+    """Compose the configuration with Hydra and run it, once per job of a sweep; a failed job stops no other."""
+    refuse_arguments(arguments)
     import hydra
+    from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     OmegaConf.register_new_resolver("uid", lambda: uuid.uuid4().hex[:12], use_cache=True, replace=True)
     failures: list[str] = []
@@ -55,14 +65,21 @@ def run(arguments: Sequence[str]) -> int:
         try:
             return _job(config, failures)
         except ContinualError as error:
+            print(_line("run", error), file=sys.stderr)
             failures.append(str(error))
-            print(f"continual run: {error}", file=sys.stderr)
-            return None
+        except Exception as error:
+            traceback.print_exc()
+            failures.append(f"a bug, please report it: {type(error).__name__}: {error}")
+        return None
 
     sys.argv = ["continual run", *arguments]
-    hydra.main(config_path="pkg://continual.conf", config_name="run", version_base="1.3")(job)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it finds, and leaves it to us how that is said
+    try:
+        hydra.main(config_path="pkg://continual.conf", config_name="run", version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _mended(error) from error
     if len(failures) > 1:
-        print(f"{len(failures)} jobs failed:", *failures, sep="\n  ", file=sys.stderr)
+        print(f"{len(failures)} jobs failed:", *map(_one_line, failures), sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -82,13 +99,34 @@ def _job(config: object, failures: list[str]) -> float | None:
     return metric.value if metric is not None else None
 
 
+def _mended(error: Exception) -> ContinualError:
+    """What Hydra found wrong with the command line, in our words."""
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        files = files_of("continual.conf").joinpath(group)
+        if files.is_dir():
+            return unknown(group, option, [Path(file.name).stem for file in files.iterdir()])
+    first = str(error).splitlines()[0].rstrip(".")
+    return ContinualError(f"{first}; continual run --help shows the groups, continual run --cfg job all keys")
+
+
+def _line(command: str, error: Exception) -> str:
+    return f"continual {command}: {_one_line(str(error))}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def store(arguments: Sequence[str]) -> int:
     """List what is stored, and read every byte of it back."""
+    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+        print("usage: continual store [FOLDER]   (default: store)", file=sys.stderr)
+        return 2
     from continual.store import Store
 
-    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        print("usage: continual store [FOLDER]   (default: store)")
-        return 2
     opened = Store(arguments[0] if arguments else "store")
     bad = dict(opened.verify())
     for name in opened.names():

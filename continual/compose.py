@@ -32,8 +32,9 @@ def compose(session: Session) -> Stage:
     if own is None:
         _skip(session, "compositions", f"the target {task.name} has no module")
         return
-    yield from _module(session, task, "head")
     singles = [own]
+    if own.module.method != "head":
+        yield from _module(session, task, "head")
     composed: list[tuple[Composition, Kept]] = []
     for composition in parts.compositions:
         for name in composition.methods:
@@ -55,7 +56,7 @@ def _module(session: Session, task: Task, name: str) -> Generator[list[Learn], l
         session.parts.progress.begin(f"learn {name} on {task.name}")
         [learned] = yield [request]
         kept = session.keep(key, task, request, learned)
-        session.parts.progress.end(session.outcome(learned))
+        session.parts.progress.end(session.outcome(kept))
     return [kept] if kept.module.status == "ok" else []
 
 
@@ -83,6 +84,9 @@ def _learn(
     except ContinualError as error:
         _skip(session, name, str(error))
         return None
+    if not session.model.mixers():
+        _skip(session, name, f"the {own.module.method} modules act on no site where a mixer could be")
+        return None
     request = session.request(name, task, adapters, composition=composition)
     # The head goes on from that of the target's own module, so a composition starts where the single module ended.
     request = replace(request, head_params=session.store.get(own.module.digest).head)
@@ -90,7 +94,7 @@ def _learn(
     [learned] = yield [request]
     _require_unchanged(session, adapters)
     kept = session.keep(name, task, request, learned, tuple(kept.module.digest for kept in members))
-    session.parts.progress.end(session.outcome(learned))
+    session.parts.progress.end(session.outcome(kept))
     return kept if kept.module.status == "ok" else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from continual import logs
 from continual.encoder.adapted import POOLS, AdaptedEncoder
 from continual.parts import Parts
 from continual.report.record import Record
@@ -21,3 +22,4 @@ def run_stream(parts: Parts) -> Record:
         return done.value
     finally:
         work.close()
+        logs.close(parts.machine.loggers)

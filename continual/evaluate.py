@@ -12,6 +12,7 @@ from torch import Tensor
 from continual.adapter import generator
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError, unknown
 from continual.files import canonical, sha256
 from continual.head.base import Head
 from continual.ledger import Cell, Ledger, wilson
@@ -32,6 +33,12 @@ class Evaluate:
     unseen: Literal["ncm", "none"] = "ncm"
     reuse: bool = True
     shots: int = 32
+
+    def __post_init__(self) -> None:
+        if self.unseen not in ("ncm", "none"):
+            raise unknown("evaluate.unseen", self.unseen, ("ncm", "none"))
+        if self.shots < 1:
+            raise ContinualError(f"evaluate.shots must be at least 1, got {self.shots}")
 
 
 class Evaluator:
@@ -132,6 +139,7 @@ def paired(right: Tensor, reference: Tensor, seed: int, draws: int = 2000) -> tu
 
 
 def cell_of(stage: str, after: int, index: int, right: Tensor, *, how: str, key: str) -> Cell:
+    """The share of right answers, with its Wilson interval."""
     hits, n = int(right.sum()), len(right)
     low, high = wilson(hits, n)
     return Cell(stage, after, index, hits / n, n, low, high, how, key)

@@ -47,6 +47,19 @@ class Recipe:
     clip: float | None = 1.0
     patience: int | None = None
 
+    def __post_init__(self) -> None:
+        for key, value, good, wanted in (
+            ("optimizer.lr", self.lr, self.lr is None or 0 < self.lr < float("inf"), "above 0"),
+            ("trainer.epochs", self.epochs, self.epochs >= 1, "at least 1"),
+            ("trainer.batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
+            ("optimizer.warmup", self.warmup, 0 <= self.warmup <= 1, "a share of the steps, 0 to 1"),
+            ("optimizer.weight_decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "at least 0"),
+            ("optimizer.clip", self.clip, self.clip is None or self.clip > 0, "above 0, or null for no clipping"),
+            ("trainer.patience", self.patience, self.patience is None or self.patience >= 1, "at least 1, or null"),
+        ):
+            if not good:
+                raise ContinualError(f"{key} must be {wanted}, got {value}")
+
 
 @dataclass(frozen=True)
 class Learn:

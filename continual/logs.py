@@ -1,8 +1,13 @@
-"""Loggers of a run. Each function gets the run's folder, id and plain choices, and returns Lightning loggers."""
+"""Loggers of a run. Each function gets the run's folder, id and plain choices, and returns Lightning loggers.
+
+Every request of a run has a trainer of its own, whose steps begin at 0. Its metrics carry its name ("learn/2/loss"), so
+that no step of one is taken for one of another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,8 @@ def none() -> Make:
 
 
 def csv() -> Make:
-    """``<folder>/csv/metrics.csv``."""
-    return lambda folder, run_id, choices: (CSVLogger(folder, name="csv", version=""),)
+    """``<folder>/csv/version_<n>/metrics.csv``; n counts how often the run went on, and nothing is overwritten."""
+    return lambda folder, run_id, choices: (CSVLogger(folder, name="csv"),)
 
 
 def tensorboard() -> Make:
@@ -59,3 +64,23 @@ def wandb(project: str = "continual", offline: bool = True) -> Make:
         )
 
     return make
+
+
+def conclude(loggers: Iterable[Logger], metrics: Mapping[str, float]) -> None:
+    """The run is over: its metrics, once."""
+    for logger in loggers:
+        logger.log_metrics({f"metric/{name}": value for name, value in metrics.items()})
+        logger.finalize("success")
+
+
+def close(loggers: Iterable[Logger]) -> None:
+    """However the run ended: a W&B run left open would take in the next one of the same process."""
+    wandb = sys.modules.get("wandb")
+    for logger in loggers:
+        if (
+            isinstance(logger, WandbLogger)
+            and wandb is not None
+            and wandb.run is not None
+            and wandb.run.id == logger.version
+        ):
+            wandb.run.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,13 +16,14 @@ from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
 from continual.encoder.adapted import POOLS
 from continual.encoder.load import Encoder
-from continual.errors import unknown
+from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
 from continual.files import canonical, sha256
 from continual.learner import Recipe
 from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
+from continual.store.card import NAME
 from continual.strategy.base import Strategy
 from continual.strategy.isolated import Isolated
 from continual.stream.base import Stream
@@ -51,6 +53,13 @@ class Parts:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(NAME, self.stream.name):
+            raise ContinualError(
+                f"stream name {self.stream.name!r} cannot name modules: expected 1 to 64 of a-z 0-9 . _ - "
+                "that begin with a letter or digit"
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise ContinualError(f"seed must be a whole number, got {self.seed!r}")
         if self.pooling not in POOLS:
             raise unknown("pooling", self.pooling, POOLS)
         if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:

@@ -15,6 +15,7 @@ from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
 from continual.learner import Learn, Learned
 from continual.ledger import Cell
+from continual.logs import conclude
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.session import Session
@@ -32,6 +33,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
             parts.progress.say(f"run {parts.run_id} was finished before: nothing to do")
             return record
         started = time.time()
+        parts.progress.say(_opening(session))
         session.warnings += warnings
         for line in warnings:
             parts.progress.say(f"warning: {line}")
@@ -40,7 +42,19 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
             yield from _learn(session, index)
             _score(session, "learn", index)
         yield from compose(session)
-        return summarize(session, started)
+        record = summarize(session, started)
+        values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
+        conclude(parts.machine.loggers, values)
+        return record
+
+
+def _opening(session: Session) -> str:
+    """What begins, or goes on: reading the texts and scoring the bare encoder take a while."""
+    parts = session.parts
+    what = f"run {parts.run_id}: {parts.stream.name} ({len(parts.stream.tasks)} tasks)"
+    how = f"{parts.strategy_name} {parts.choices['method'][0]} on {parts.encoder.name}, seed {parts.seed}"
+    done = f"; goes on behind {len(session.journal)} stored modules" if session.journal else ""
+    return f"{what}, {how}{done}"
 
 
 def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned], None]:
@@ -56,8 +70,8 @@ def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned]
     request = session.request(key, task, (adapter,), rows)
     parts.progress.begin(f"learn {index + 1}/{len(parts.stream.tasks)} {task.name}")
     [learned] = yield [request]
-    session.keep(key, task, request, learned)
-    parts.progress.end(session.outcome(learned))
+    kept = session.keep(key, task, request, learned)
+    parts.progress.end(session.outcome(kept))
 
 
 def _score(session: Session, stage: str, after: int) -> None:
@@ -69,7 +83,8 @@ def _score(session: Session, stage: str, after: int) -> None:
         cell = _seen(session, stage, after, index) if index <= after else _unseen(session, stage, after, index)
         if cell is not None:
             cells.append(cell)
-    session.ledger.add(cells)
+    if cells:
+        session.ledger.add(cells)
 
 
 def _seen(session: Session, stage: str, after: int, index: int) -> Cell:

@@ -128,11 +128,11 @@ class Session:
 
     def keep(self, key: str, task: Task, request: Learn, learned: Learned, parents: tuple[str, ...] = ()) -> Kept:
         """Store what was learned and enter it in the journal; what diverged is entered, but not stored."""
-        composition = request.composition
+        composition, why = request.composition, learned.diverged or _not_finite(learned)
         label = method.name_of(request.adapters[0].method) if composition is None else compositions.name_of(composition)
         name = self._name(task, label)
         digest, version, size = "", 0, 0
-        if not learned.diverged:
+        if not why:
             tensors = flatten(learned.adapter.params) if composition is None else learned.mixers
             card = self._card(task, request, label, parents, learned)
             digest, version = self.store.put(name, card, tensors, learned.head_params)
@@ -145,14 +145,14 @@ class Session:
             method=label,
             task=task.name,
             parents=list(parents),
-            status="diverged" if learned.diverged else "ok",
-            why=learned.diverged,
+            status="diverged" if why else "ok",
+            why=why,
             seed=self.parts.seed,
             seconds=round(learned.seconds, 3),
             steps=learned.steps,
             trainable=learned.trainable,
             bytes=size,
-            valid_score=None if learned.diverged else learned.valid_score,
+            valid_score=None if why else learned.valid_score,
         )
         kept = Kept(key, module)
         append_line(self.folder / "modules.jsonl", {"key": key, "module": module.model_dump(mode="json")})
@@ -160,11 +160,12 @@ class Session:
         return kept
 
     @staticmethod
-    def outcome(learned: Learned) -> str:
+    def outcome(kept: Kept) -> str:
         """One clause for a person."""
-        if learned.diverged:
-            return f"DIVERGED, nothing stored: {learned.diverged}"
-        return f"validation {100 * learned.valid_score:.1f} %, {learned.trainable:,} parameters, {learned.steps} steps"
+        module = kept.module
+        if module.valid_score is None:
+            return f"DIVERGED, nothing stored: {module.why}"
+        return f"validation {100 * module.valid_score:.1f} %, {module.trainable:,} parameters, {module.steps} steps"
 
     def _card(self, task: Task, request: Learn, label: str, parents: tuple[str, ...], learned: Learned) -> Card:
         parts, encoder = self.parts, self.parts.encoder
@@ -200,3 +201,10 @@ class Session:
             words.append(self.parts.strategy_name)
         name = ".".join(words)
         return name if len(name) <= 64 else f"{name[:55]}-{sha256(name.encode())[:8]}"
+
+
+def _not_finite(learned: Learned) -> str:
+    """The last step can ruin a module whose last loss was still a number."""
+    tensors = {**flatten(learned.adapter.params), **learned.mixers, **learned.head_params}
+    lost = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    return f"{lost[0]} is not finite after the last step" if lost else ""

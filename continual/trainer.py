@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
@@ -15,22 +18,44 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError, unknown
 from continual.learner import Learn, Learned, Learner, Member
 from continual.predict import Pool
 from continual.progress import Progress
 from continual.stream.text import Encoded, collate, join
 from continual.types import Batch
 
+ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
+PRECISIONS = ("32-true", "bf16-mixed")
+
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how it runs; what is learned does not depend on it, beyond rounding."""
+    """Where and how it runs; what is learned does not depend on it, beyond rounding.
+
+    accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one. A run uses one device
+    """
 
     accelerator: str = "cpu"
-    devices: int | str = 1
+    devices: int = 1
     precision: str = "32-true"
     log_every: int = 10
     loggers: tuple[Logger, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ACCELERATORS:
+            raise unknown("trainer.accelerator", self.accelerator, ACCELERATORS)
+        if self.precision not in PRECISIONS:
+            raise unknown("trainer.precision", self.precision, PRECISIONS)
+        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+            raise ContinualError(f"trainer.accelerator={self.accelerator}: torch finds no GPU; use trainer=cpu")
+        if self.devices != 1:
+            raise ContinualError(
+                f"trainer.devices must be 1, got {self.devices}: a run learns on one device "
+                "(CUDA_VISIBLE_DEVICES chooses which); give several devices several runs"
+            )
+        if self.log_every < 1:
+            raise ContinualError(f"trainer.log_every must be at least 1, got {self.log_every}")
 
 
 class Steps(Dataset[Batch]):
@@ -73,17 +98,34 @@ def learn(
         # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*(num_workers|isinstance\\(treespec|LeafSpec).*")
-        trainer.fit(learner, loader)
+        with _interruptible():
+            trainer.fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
     seconds = (time.perf_counter() - start) / len(requests)
     return [learner.result(member, seconds) for member in learner.members]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt: Lightning would end the process, a notebook's too, and ignore the next one."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return pl.Trainer(
-        accelerator=machine.accelerator,
+        accelerator=device_of(machine).type,
         devices=machine.devices,
         precision=machine.precision,  # type: ignore[arg-type]
         max_epochs=1,
@@ -100,8 +142,4 @@ def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
 
 def device_of(machine: Machine) -> torch.device:
     """Where the encoder lives during a run."""
-    if machine.accelerator == "cpu":
-        return torch.device("cpu")
-    if machine.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+    return torch.device("cuda" if machine.accelerator != "cpu" and torch.cuda.is_available() else "cpu")

@@ -21,7 +21,7 @@ SPLITS = ("train", "valid", "test")
 
 
 def tasks(
-    files: Sequence[str] | Mapping[str, str | Mapping[str, str]],
+    files: str | Sequence[str] | Mapping[str, str | Mapping[str, str]],
     text: str = "text",
     label: str = "label",
     valid: int | float = 0.1,
