@@ -22,4 +22,5 @@ def run_stream(parts: Parts) -> Record:
         return done.value
     finally:
         work.close()
+        model.release()
         logs.close(parts.machine.loggers)

@@ -35,16 +35,22 @@ class AdaptedEncoder(nn.Module):
         self.width = encoder.width
         self.route = Route()
         self.sites = nn.ModuleDict()
+        self._hooks = []
         arch = arch_of(encoder.family)
         for number, layer in enumerate(layers_of(encoder.model, arch)):
             for name, place in arch.sites.items():
                 module = layer.get_submodule(place.path)
                 address = f"{number}/{name}"
                 site = Site(address, place, _shape(module), self.route, len(self.sites))
-                module.register_forward_hook(site)
+                self._hooks.append(module.register_forward_hook(site))
                 self.sites[address] = site
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
+
+    def release(self) -> None:
+        """Take the hooks off the encoder for good: it may serve another run, which must not meet these adapters."""
+        for hook in self._hooks:
+            hook.remove()
 
     def train(self, mode: bool = True) -> AdaptedEncoder:
         """Adapters and mixers change mode; the encoder stays in evaluation mode: its own dropout is never used."""
