@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from continual.encoder.load import load as load
     from continual.errors import ContinualError as ContinualError
     from continual.evaluate import Evaluate as Evaluate
-    from continual.learner import Recipe as Recipe
     from continual.ledger import Ledger as Ledger
     from continual.method.bottleneck import Bottleneck as Bottleneck
     from continual.method.full import Full as Full
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from continual.method.lora import LoRA as LoRA
     from continual.parts import Parts as Parts
     from continual.report.table import show as show
+    from continual.request import Recipe as Recipe
     from continual.store import Store as Store
     from continual.strategy.isolated import Isolated as Isolated
     from continual.strategy.sequential import Sequential as Sequential
@@ -50,7 +50,7 @@ _HOME = {
     "LoRA": "method.lora",
     "Machine": "trainer",
     "Parts": "parts",
-    "Recipe": "learner",
+    "Recipe": "request",
     "Sequential": "strategy.sequential",
     "Store": "store",
     "Stream": "stream.base",

@@ -117,7 +117,7 @@ def hub_folder(repo_id: str, revision: str | None, patterns: Sequence[str], mirr
     except Exception as error:  # the Hub client raises a dozen unrelated kinds: network, HTTP, cache, validation
         reason = offline() or f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         raise ContinualError(
-            f"{repo_id} at {revision or 'its newest revision'} is not in the Hub's cache and cannot be fetched ({reason}); "
+            f"{repo_id} ({revision or 'newest revision'}) is not in the Hub's cache and cannot be fetched ({reason}); "
             f"set CONTINUAL_DATA to a folder that holds {repo_id}/, or download it where the Hub can be reached"
         ) from error
     return Path(path)

@@ -17,10 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from continual.errors import ContinualError, unknown
 from continual.files import require_writable
-from continual.learner import Recipe
 from continual.metric.base import metrics
 from continual.parts import Parts
 from continual.progress import Progress
+from continual.request import Recipe
 from continual.secret import refuse
 from continual.stream.base import Stream
 from continual.stream.lint import check

@@ -14,8 +14,8 @@ from continual.composition.base import Composition, Mixer
 from continual.encoder.site import Site
 from continual.errors import ContinualError
 from continual.evaluate import cell_of, paired
-from continual.learner import Learn, Learned
 from continual.report.record import Gain, Weights
+from continual.request import Learn, Learned
 from continual.session import Kept, Session
 from continual.stream.base import Task
 

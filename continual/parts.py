@@ -19,10 +19,10 @@ from continual.encoder.load import Encoder
 from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
 from continual.files import canonical, sha256
-from continual.learner import Recipe
 from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
+from continual.request import Recipe
 from continual.store.card import NAME
 from continual.strategy.base import Strategy
 from continual.strategy.isolated import Isolated

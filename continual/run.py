@@ -13,11 +13,11 @@ from torch import Tensor
 from continual import head
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
-from continual.learner import Learn, Learned
 from continual.ledger import Cell
 from continual.logs import conclude
 from continual.parts import Parts
 from continual.report.record import Record
+from continual.request import Learn, Learned
 from continual.session import Session
 from continual.stream.lint import check
 from continual.summary import summarize

@@ -16,11 +16,11 @@ from continual.encoder.adapted import POOLS, AdaptedEncoder
 from continual.errors import ContinualError
 from continual.evaluate import Evaluator
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
-from continual.learner import Learn, Learned
 from continual.ledger import Ledger
 from continual.method.base import Described
 from continual.parts import Parts
 from continual.report.record import Gain, Module, Record, Weights, load
+from continual.request import Learn, Learned
 from continual.store import Card, EncoderRef, Store
 from continual.stream.base import Task
 from continual.stream.text import Reader

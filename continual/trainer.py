@@ -19,9 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError, unknown
-from continual.learner import Learn, Learned, Learner, Member
+from continual.learner import Learner
+from continual.member import Member
 from continual.predict import Pool
 from continual.progress import Progress
+from continual.request import Learn, Learned
 from continual.stream.text import Encoded, collate, join
 from continual.types import Batch
 
@@ -101,6 +103,8 @@ def learn(
         with _interruptible():
             trainer.fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
+    for member in learner.members:
+        member.request.strategy.finish(member)
     seconds = (time.perf_counter() - start) / len(requests)
     return [learner.result(member, seconds) for member in learner.members]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from continual.drive import run_stream
-from continual.learner import Recipe
 from continual.parts import Parts
+from continual.request import Recipe
 from continual.stream.base import Stream
 from continual.task_streams import toy
 from continual.trainer import Machine

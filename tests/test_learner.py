@@ -14,12 +14,15 @@ from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder, mean_pool
 from continual.encoder.load import fingerprint
 from continual.errors import ContinualError
-from continual.learner import Learn, Learned, Learner, Member
+from continual.learner import Learner
+from continual.member import Member
 from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
+from continual.request import Learn, Learned
+from continual.slots import Slots
 from continual.strategy.base import Strategy
 from continual.stream.text import Reader
 from continual.task_streams import toy
@@ -189,26 +192,26 @@ def own(member: Member, tensor: Tensor, owners: tuple[int, ...]) -> Tensor:
     return tensor[owners.index(member.index)]
 
 
-def norms(learner: Learner) -> list[float]:
+def norms(slots: Slots) -> list[float]:
     """Each member's gradient norm."""
     found = []
-    for member in learner.members:
-        mine = [own(member, p.grad, o) for p, o in learner.slices if member.index in o and p.grad is not None]
-        found.append(float(torch.cat([grad.flatten() for grad in mine]).norm()))
+    for member in range(slots.count):
+        mine = [gradient.flatten() for _, gradient in slots.of(member) if gradient is not None]
+        found.append(float(torch.cat(mine).norm()))
     return found
 
 
 def test_each_member_is_clipped_to_its_own_norm(model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A common norm would let a loud member slow the quiet ones."""
     seen: list[tuple[list[float], list[float]]] = []
-    clip = Learner._clip
+    clip = Slots.clip
 
-    def watched(learner: Learner) -> None:
-        before = norms(learner)
-        clip(learner)
-        seen.append((before, norms(learner)))
+    def watched(slots: Slots, limits: Sequence[float]) -> None:
+        before = norms(slots)
+        clip(slots, limits)
+        seen.append((before, norms(slots)))
 
-    monkeypatch.setattr(Learner, "_clip", watched)
+    monkeypatch.setattr(Slots, "clip", watched)
     clips = (1e-3, None, 1e6)
     requests = [ask(model, LoRA(rank=r), r, seed=r, clip=c, epochs=1) for r, c in enumerate(clips, 1)]
     tiny.train(model, *requests)
@@ -226,8 +229,7 @@ class Held(Strategy):
         self.steps: list[int] = []
 
     def penalty(self, member: Member, batch: Batch) -> Tensor | float:
-        mine = [own(member, p, o) for p, o in member.learner.model.slices() if member.index in o]
-        return 1e3 * torch.stack([p.square().sum() for p in mine]).sum()
+        return 1e3 * torch.stack([value.square().sum() for value, _ in member.parameters()]).sum()
 
     def gradients(self, member: Member) -> None:
         self.steps.append(member.steps)

@@ -25,12 +25,12 @@ from continual.encoder.adapted import AdaptedEncoder, mean_pool
 from continual.encoder.load import Encoder, wrap
 from continual.head.base import Head
 from continual.head.classify import Classify
-from continual.learner import Learn, Learned, Recipe
 from continual.method import named
 from continual.method.base import Described, Params
 from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
 from continual.progress import Progress
+from continual.request import Learn, Learned, Recipe
 from continual.stream.base import Task
 from continual.stream.text import Encoded, Reader
 from continual.task_streams import toy

@@ -23,10 +23,10 @@ from continual.encoder.adapted import AdaptedEncoder, mean_pool
 from continual.encoder.load import Encoder, load
 from continual.files import write_json
 from continual.head.classify import Classify
-from continual.learner import Learn, Recipe
 from continual.method.lora import LoRA
 from continual.predict import BATCH, answers, to
 from continual.progress import Progress
+from continual.request import Learn, Recipe
 from continual.stream.base import Task
 from continual.stream.batching import epoch_batches, test_batches
 from continual.stream.text import Encoded, Reader, collate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from continual.stream.base import Rows, Task
 from continual.types import Batch
 
 if TYPE_CHECKING:
-    from continual.learner import Member
+    from continual.member import Member
 
 
 class Strategy:
@@ -38,12 +38,5 @@ class Strategy:
     def gradients(self, member: Member) -> None:
         """Between backward and step: the member's gradients may be changed in place."""
 
-    def finish(self, member: Member, task: Task) -> None:
-        """After the task's last step."""
-
-    def state(self) -> dict[str, Any]:
-        """Tensors and plain values that a stopped run needs to go on."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what ``state`` gave."""
+    def finish(self, member: Member) -> None:
+        """After the member's last step, before its module is taken out and stored."""

@@ -17,8 +17,8 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder, mixer_params
 from continual.errors import ContinualError
 from continual.head.classify import Classify
-from continual.learner import Learned
 from continual.method import named as method_named
+from continual.request import Learned
 from continual.store import Card, EncoderRef, Store
 from tests import tiny
 

@@ -1,0 +1,83 @@
+"""One slot's view of the stack: when it steps, how fast, when it stops, and what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from continual.adapter import Adapter
+from continual.encoder.adapted import mixer_params
+from continual.method.base import Params
+from continual.predict import answers
+from continual.request import Learn
+from continual.stream.batching import epoch_batches
+
+if TYPE_CHECKING:
+    from continual.learner import Learner
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a member has learned at one moment, with the validation score that it has there."""
+
+    score: float
+    adapter: Adapter
+    head_params: Params
+    mixers: dict[str, Tensor]
+
+
+class Member:
+    """What a strategy sees of the module that it trains."""
+
+    def __init__(self, index: int, request: Learn, learner: Learner) -> None:
+        self.index, self.request, self.learner = index, request, learner
+        self.batches = [
+            rows
+            for epoch in range(request.recipe.epochs)
+            for rows in epoch_batches(request.train.lengths, request.recipe.batch_size, request.seed, epoch)
+        ]
+        self.per_epoch = len(self.batches) // request.recipe.epochs
+        self.steps = 0
+        self.stopped = False
+        self.diverged = ""
+        self.best: State | None = None
+        self.waited = 0
+
+    def parameters(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Each of the member's own values, to be differentiated, and its gradient, which may be written into."""
+        return self.learner.slots.of(self.index)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then linear decay that would reach zero one step after the last."""
+        if self.stopped or step >= len(self.batches):
+            return 0.0
+        warm = round(self.request.recipe.warmup * len(self.batches))
+        if step < warm:
+            return self.request.lr * (step + 1) / (warm + 1)
+        return self.request.lr * (len(self.batches) - step) / (len(self.batches) - warm)
+
+    def state(self) -> State:
+        """The member as it is now, and its accuracy on the validation rows."""
+        learner, valid = self.learner, self.request.valid
+        found = answers(learner.model, learner.bank, learner.pool, valid, learner.index_of(self))
+        return State(
+            score=float((found == valid.labels).float().mean()),
+            adapter=learner.model.take(self.index),
+            head_params=learner.bank.take(self.index),
+            mixers=mixer_params(learner.model),
+        )
+
+    def end_epoch(self) -> None:
+        """With patience: keep the best state so far, and stop when it has not improved for long enough."""
+        patience = self.request.recipe.patience
+        if patience is None:
+            return
+        state = self.state()
+        if self.best is None or state.score > self.best.score:
+            self.best, self.waited = state, 0
+        else:
+            self.waited += 1
+            self.stopped = self.waited >= patience

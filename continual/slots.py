@@ -1,0 +1,79 @@
+"""The arithmetic of a stack: N members under one optimizer, each with a gradient norm and a learning rate of its own.
+
+AdamW's moments depend on gradients alone and its step is linear in the learning rate, so a slot that moves only a share
+s of the common step has stepped exactly as if its own rate were s times the common one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Slots:
+    """Trainable parameters of ``count`` members.
+
+    stacked  (parameter, owners): the first axis has one slot for each of the owners
+    whole    parameters without slots, a mixer's: they belong to member 0, who is then the only one
+    """
+
+    def __init__(
+        self, stacked: Iterable[tuple[nn.Parameter, tuple[int, ...]]], whole: Iterable[nn.Parameter], count: int
+    ) -> None:
+        self.stacked, self.whole, self.count = list(stacked), list(whole), count
+
+    def optimizer(self, weight_decay: float) -> torch.optim.AdamW:
+        """Weight decay acts on adapters and heads; a mixer's own regulariser says where it shall stay."""
+        stacked = {"params": [parameter for parameter, _ in self.stacked], "weight_decay": weight_decay}
+        groups = [stacked, {"params": self.whole, "weight_decay": 0.0}]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0)
+
+    def of(self, member: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Of one member: each value, to be differentiated, and its gradient, a view that may be written into."""
+        for parameter, owners in self.stacked:
+            if member in owners:
+                slot = owners.index(member)
+                yield parameter[slot], None if parameter.grad is None else parameter.grad[slot]
+        for parameter in self.whole:
+            yield parameter, parameter.grad
+
+    def clip(self, limits: Sequence[float]) -> None:
+        """Scale each member's gradient, over all its slots, down to its own largest norm."""
+        like = next(parameter for parameter in [*(p for p, _ in self.stacked), *self.whole])
+        square = torch.zeros(self.count, device=like.device, dtype=like.dtype)
+        stacked = [(p.grad, owners) for p, owners in self.stacked if p.grad is not None]
+        whole = [p.grad for p in self.whole if p.grad is not None]
+        for gradient, owners in stacked:
+            per_slot = gradient.reshape(len(owners), -1).square().sum(1)
+            square = square.index_add(0, torch.tensor(owners, device=like.device), per_slot)
+        for gradient in whole:
+            square = square + gradient.square().sum()
+        factor = (torch.tensor(limits, device=like.device) / (square.sqrt() + 1e-6)).clamp_max(1.0).to(like.dtype)
+        for gradient, owners in stacked:
+            gradient.mul_(_per_slot(factor, owners, gradient))
+        for gradient in whole:
+            gradient.mul_(factor[0])
+
+    def step(self, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+        """One step at the largest rate; the slots of slower or stopped members then move only their share of it."""
+        largest = max(rates)
+        for group in optimizer.param_groups:
+            group["lr"] = largest
+        if all(rate == largest for rate in rates):
+            optimizer.step()
+            return
+        share = torch.tensor([rate / largest for rate in rates], dtype=torch.float64)
+        before = [parameter.detach().clone() for parameter, _ in self.stacked]
+        optimizer.step()
+        with torch.no_grad():
+            for (parameter, owners), old in zip(self.stacked, before, strict=True):
+                s = _per_slot(share.to(parameter), owners, parameter)
+                # A stopped member's step may be NaN: it is not multiplied away, it is not taken.
+                parameter.copy_(torch.where(s == 0, old, torch.where(s == 1, parameter, old + s * (parameter - old))))
+
+
+def _per_slot(values: Tensor, owners: tuple[int, ...], parameter: Tensor) -> Tensor:
+    """(N,) per member -> (n_slots, 1, …) against a parameter."""
+    return values[list(owners)].view(-1, *[1] * (parameter.dim() - 1))
