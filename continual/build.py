@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -139,7 +140,7 @@ def _component(group: str, target: str, path: str) -> Callable[..., Any]:
     """
     module, _, name = target.rpartition(".")
     home = HOMES[group]
-    inside = module == home or (module.startswith(f"{home}.") and module.removeprefix(f"{home}.").isidentifier())
+    inside = module == home or bool(re.fullmatch(rf"{re.escape(home)}\.[a-z][a-z0-9_]*", module))
     try:
         found = vars(import_module(module)).get(name) if inside and not name.startswith("_") else None
     except ModuleNotFoundError:
