@@ -72,7 +72,8 @@ def run(arguments: Sequence[str]) -> int:
             failures.append(f"a bug, please report it: {type(error).__name__}: {error}")
         return None
 
-    sys.argv = ["continual run", *arguments]
+    multirun = ("-m", "--multirun")  # Hydra finds it before all overrides only
+    sys.argv = ["continual run", *sorted(arguments, key=lambda argument: argument not in multirun)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it finds, and leaves it to us how that is said
     try:
         hydra.main(config_path="pkg://continual.conf", config_name="run", version_base="1.3")(job)()
