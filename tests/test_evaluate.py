@@ -1,0 +1,131 @@
+"""Scores without a head, few rows a class, and intervals of differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.errors import ContinualError
+from continual.evaluate import Evaluate, Evaluator, few, paired
+from continual.ledger import Ledger, wilson
+from continual.predict import features
+from continual.stream.base import Example, Task
+from continual.stream.text import Reader
+from continual.task_streams import toy
+from tests import running, tiny
+
+TASK = toy.tasks(count=1, classes=3, train=60, valid=12, test=40)[0]
+
+
+def evaluator(model: AdaptedEncoder, options: Evaluate, ledger: Ledger | None = None) -> Evaluator:
+    reader = Reader(tiny.tokenizer(toy.WORDS), max_length=48)
+    return Evaluator(model, mean_pool, reader, ledger or Ledger([TASK.name]), options, "salt", seed=0)
+
+
+@pytest.fixture
+def model():
+    made = AdaptedEncoder(running.encoder())
+    yield made
+    made.release()
+
+
+@pytest.mark.parametrize("shots", [1, 5, 1000])
+def test_an_unseen_task_is_scored_by_the_nearest_class_mean(model: AdaptedEncoder, shots: int) -> None:
+    scorer = evaluator(model, Evaluate(shots=shots))
+    cell = scorer.unseen("zero", -1, 0, TASK, "bare", lambda: None)
+    support = few(TASK, shots, 0)
+    known, tested = (features(model, mean_pool, scorer.reader(rows)).double().numpy() for rows in (support, TASK.test))
+    labels = np.array([row.label for row in support])
+    means = np.stack([known[labels == c].mean(0) for c in range(3)])
+    answers = ((tested[:, None] - means[None]) ** 2).sum(-1).argmin(1)
+    hits = int((answers == [row.label for row in TASK.test]).sum())
+    assert cell.score == hits / 40
+    assert (cell.how, cell.n, cell.low, cell.high) == ("ncm", 40, *wilson(hits, 40))
+    assert scorer.forwarded == 40 + len(support)
+
+
+def test_a_class_without_a_training_row_is_a_gap_with_a_reason(model: AdaptedEncoder) -> None:
+    rows = [row for row in TASK.train if row.label != 1]
+    task = Task("t", TASK.labels, rows, TASK.valid, TASK.test)
+    cell = evaluator(model, Evaluate()).unseen("zero", -1, 0, task, "bare", lambda: pytest.fail("nothing to load"))
+    assert cell.score is None
+    assert cell.why == "no training row of ['class-1']"
+
+
+def test_unseen_tasks_are_skipped_where_that_is_asked(model: AdaptedEncoder) -> None:
+    assert evaluator(model, Evaluate(unseen="none")).unseen("zero", -1, 0, TASK, "bare", lambda: None) is None
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_cell_is_taken_again_where_nothing_that_it_depends_on_changed(model: AdaptedEncoder, reuse: bool) -> None:
+    ledger = Ledger([TASK.name])
+    scorer = evaluator(model, Evaluate(reuse=reuse), ledger)
+    calls = []
+
+    def answer() -> torch.Tensor:
+        calls.append(1)
+        return torch.arange(40) % 4 == 0
+
+    for after, modules in enumerate((["a", "h"], ["a", "h"], ["b", "h"], ["a", "i"])):
+        ledger.add([scorer.seen("learn", after, 0, TASK, modules, answer)])
+    assert len(calls) == (3 if reuse else 4)
+    assert [cell.reused for cell in ledger.cells] == [False, reuse, False, False]
+    assert {cell.score for cell in ledger.cells} == {0.25}
+
+
+def test_keys_depend_on_all_that_a_score_does(model: AdaptedEncoder) -> None:
+    scorer, other = evaluator(model, Evaluate()), evaluator(model, Evaluate())
+    other.salt = "another encoder"
+    changed = Task(TASK.name, TASK.labels, TASK.train, TASK.valid, TASK.test[1:])
+    keys = [scorer.key(["a"], TASK), scorer.key(["b"], TASK), scorer.key(["a"], changed), other.key(["a"], TASK)]
+    assert len(set(keys)) == 4
+
+
+@given(shots=st.integers(1, 12), seed=st.integers(0, 3), sizes=st.lists(st.integers(1, 9), min_size=2, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_few_rows_are_at_most_so_many_of_each_class_and_always_the_same(
+    shots: int, seed: int, sizes: list[int]
+) -> None:
+    rows = [Example(f"{label} {i}", label) for label, size in enumerate(sizes) for i in range(size)]
+    task = Task("t", tuple(map(str, range(len(sizes)))), rows, rows, rows)
+    chosen = few(task, shots, seed)
+    assert chosen == few(task, shots, seed)
+    assert len(set(chosen)) == len(chosen)
+    assert [sum(row.label == label for row in chosen) for label in range(len(sizes))] == [min(shots, s) for s in sizes]
+
+
+def test_other_seeds_and_names_choose_other_rows() -> None:
+    renamed = Task("other", TASK.labels, TASK.train, TASK.valid, TASK.test)
+    assert few(TASK, 3, 0) != few(TASK, 3, 1)
+    assert few(TASK, 3, 0) != few(renamed, 3, 0)
+
+
+def test_equal_answers_differ_by_nothing() -> None:
+    right = torch.arange(50) % 3 == 0
+    assert paired(right, right, seed=0) == (0, 0, 0)
+
+
+def test_the_bootstrap_is_paired_seeded_and_of_the_right_width() -> None:
+    rng = torch.Generator().manual_seed(0)
+    reference = torch.rand(400, generator=rng) < 0.6
+    right = reference.clone()
+    right[:40] = ~right[:40]
+    gain, low, high = paired(right, reference, seed=0)
+    difference = right.double() - reference.double()
+    assert gain == pytest.approx(float(difference.mean()))
+    assert low < gain < high
+    # Of a mean of n differences: 1.96 standard errors. Unpaired it would be more than twice as wide.
+    assert (high - low) / 2 == pytest.approx(1.96 * float(difference.std()) / 20, rel=0.15)
+    assert paired(right, reference, seed=0) == (gain, low, high)
+    assert len({paired(right, reference, seed) for seed in range(9)}) > 1  # few: the means are of a grid
+    assert paired(reference, right, seed=0)[0] == -gain
+
+
+@pytest.mark.parametrize("options", [{"unseen": "maybe"}, {"shots": 0}])
+def test_options_are_checked(options: dict) -> None:
+    with pytest.raises(ContinualError, match=rf"evaluate\.{next(iter(options))}"):
+        Evaluate(**options)
