@@ -182,7 +182,8 @@ def costs(record: Record) -> Shown:
             col=column,
         )
     figure.update_xaxes(nticks=4, rangemode="tozero", zeroline=False)
-    figure.update_yaxes(**lines([label(module.name) for module in record.modules]))
+    # The stream is the same for all, and a name that is cut must not lose what tells it apart.
+    figure.update_yaxes(**lines([f"{label(module.task)} · {label(module.method)}" for module in record.modules]))
     return sized(figure, 30 * len(record.modules) + 110, 620)
 
 
