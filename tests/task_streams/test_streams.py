@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from continual.task_streams import csv, quickstart, toy
 
 from continual import conf
 from continual.errors import ContinualError, CorruptError, DataError
 from continual.stream.base import Stream
 from continual.stream.lint import check
+from continual.task_streams import csv, quickstart, toy
 
 
 def lint(tasks) -> list[str]:
