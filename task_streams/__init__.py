@@ -1,1 +1,1 @@
-"""Streams of tasks, one file each. A file says where its rows come from, under which licence, and how many there are."""
+"""Streams of tasks, one file each: where its rows come from, under which licence, and how many there are."""

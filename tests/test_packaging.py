@@ -9,11 +9,13 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -69,6 +71,22 @@ def test_every_dependency_has_a_tested_version():
     assert sorted({_name(line) for line in chain.from_iterable(wanted)} - pinned) == []
 
 
+def test_every_indirect_dependency_has_a_tested_version_too():
+    """Of those that this platform has: what the distribution asks for here, and what that asks for, to the end."""
+    pinned = {_name(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
+    seen, waiting = set(), [("continual-adapters", "dev")]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for requirement in map(Requirement, requires(name) or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                waiting += [(_name(requirement.name), each) for each in ("", *requirement.extras)]
+    own = re.compile(r"continual-adapters|triton|nvidia-.*|cuda-.*")  # torch names the exact versions of its parts
+    assert sorted({name for name, _ in seen if name not in pinned and not own.fullmatch(name)}) == []
+
+
 @pytest.mark.slow
 def test_the_wheel_runs_from_an_empty_folder(tmp_path):
     source, unpacked, empty = tmp_path / "source", tmp_path / "unpacked", tmp_path / "empty"
@@ -116,4 +134,4 @@ def _run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
 
 def _name(requirement: str) -> str:
     """Normalised name of a distribution."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
+    return canonicalize_name(re.split(r"[\[<>=!~; ]", requirement)[0])
