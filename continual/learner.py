@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -57,7 +58,8 @@ class Learner(pl.LightningModule):
         self._watch(losses.detach(), step)
         live = [m.index for m in self.members if m.rate(step) > 0]
         if live:
-            optimizer = self.optimizers()
+            # Lightning's wrapper steps like the optimizer it wraps, and counts; it only isn't one by type.
+            optimizer = cast(torch.optim.Optimizer, self.optimizers())
             optimizer.zero_grad(set_to_none=True)
             self.manual_backward(losses[live].sum())
             for index in live:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,4 +52,4 @@ def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) ->
 
 def to(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
-    return Batch(**{name: None if t is None else t.to(device) for name, t in vars(batch).items()})
+    return replace(batch, **{name: t.to(device) for name, t in vars(batch).items() if t is not None})

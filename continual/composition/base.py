@@ -38,11 +38,14 @@ class Composition(Protocol):
     sources      "stream": the modules of all tasks of the stream; "target": those of the target task alone
     """
 
-    lr: float | None
-    epochs: int | None
-    methods: tuple[str, ...]
-    sources: Literal["stream", "target"]
+    sources: ClassVar[Literal["stream", "target"]]
 
+    @property
+    def lr(self) -> float | None: ...
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def methods(self) -> tuple[str, ...]: ...
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
         """Load the adapters, frozen, and put a fresh mixer on every site that holds any.
 

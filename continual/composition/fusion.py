@@ -54,8 +54,12 @@ class Fusion:
     lr: float | None = 3e-4
     epochs: int | None = None
 
-    methods: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[Literal["stream", "target"]] = "stream"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """None beyond those of the stream."""
+        return ()
 
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
         if not any(adapter.params for adapter in adapters):

@@ -30,7 +30,7 @@ class _Gates(Mixer):
 
     def __init__(self, site: Site, rng: torch.Generator) -> None:
         super().__init__()
-        widths = [(g.method.reads, len(g.owners)) for g in site.groups]  # type: ignore[union-attr, arg-type]
+        widths = [(g.method.reads, len(g.owners)) for g in site.stacks]
         shape = site.shape
         self.weight = nn.ParameterList(
             normal(rng, n, shape.d_in if reads == "x" else shape.d_out) for reads, n in widths

@@ -106,7 +106,7 @@ class AdaptedEncoder(nn.Module):
         if self.deltas and n == 0:
             params[WEIGHTS] = {name: tensor[0].detach().cpu().clone() for name, tensor in self.deltas.items()}
         for address, site in self._sites():
-            for group in site.groups:
+            for group in site.stacks:
                 if n in group.owners:
                     params[address] = group.take(group.owners.index(n))
         return Adapter(self.loaded[n].method, params)
@@ -114,7 +114,7 @@ class AdaptedEncoder(nn.Module):
     def slices(self) -> Iterator[tuple[nn.Parameter, tuple[int, ...]]]:
         """Each trainable parameter of a loaded adapter, and the member that owns each slot of its first axis."""
         for _, site in self._sites():
-            for group in site.groups:
+            for group in site.stacks:
                 for parameter in group.stack.values():
                     if parameter.requires_grad:
                         yield parameter, group.owners
@@ -145,7 +145,7 @@ class AdaptedEncoder(nn.Module):
         """One line per site that holds something: address, placement, methods, shapes."""
         lines = []
         for address, site in self._sites():
-            for group in site.groups:
+            for group in site.stacks:
                 shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in group.stack.items())
                 kind = type(group.method).__name__
                 lines.append(f"{address} ({site.place.how}): {kind} for members {group.owners}: {shapes}")

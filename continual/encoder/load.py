@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from continual import assets
@@ -33,7 +33,7 @@ class Encoder:
     name: str
     revision: str | None
     family: str
-    model: nn.Module
+    model: PreTrainedModel
     tokenizer: Any
     fingerprint: str
     max_length: int
@@ -66,7 +66,7 @@ def load(name: str = MINILM, revision: str | None = None, max_length: int = 128,
     return wrap(model, tokenizer, name=name, revision=commit, max_length=max_length)
 
 
-def _read(folder: Path, name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+def _read(folder: Path, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         arch_of(config.model_type)
@@ -94,7 +94,7 @@ def _quiet() -> Iterator[None]:
 
 
 def wrap(
-    model: nn.Module,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
     name: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -178,9 +179,14 @@ class Site(nn.Module):
         self.mixer: nn.Module | None = None
 
     @property
+    def stacks(self) -> list[Group]:
+        """The groups, as what they are."""
+        return cast("list[Group]", list(self.groups))
+
+    @property
     def members(self) -> tuple[int, ...]:
         """The loaded adapters that act here, in the order in which a mixer sees them."""
-        return tuple(owner for group in self.groups for owner in group.owners)
+        return tuple(owner for group in self.stacks for owner in group.owners)
 
     def load(self, adapters: Sequence[Adapter], train: Callable[[int], bool]) -> None:
         """Stack what these adapters have at this site."""
@@ -200,9 +206,9 @@ class Site(nn.Module):
             return None
         x = args[0]
         if self.mixer is not None:
-            delta = self.mixer(x, y, self.route.mask, Parts(list(self.groups), x, y))
+            delta = self.mixer(x, y, self.route.mask, Parts(self.stacks, x, y))
         else:
-            delta = torch.stack([self._delta(group, x, y) for group in self.groups]).sum(0)
+            delta = torch.stack([self._delta(group, x, y) for group in self.stacks]).sum(0)
         if self.place.how == "add":
             return y + delta
         assert isinstance(base, nn.LayerNorm)
