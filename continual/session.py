@@ -63,6 +63,8 @@ class Session:
             raise ContinualError(f"run {self.parts.run_id} is going on in another process; wait for it") from error
         self.ledger = Ledger([task.name for task in self.parts.stream.tasks], self.folder / "ledger.jsonl")
         self.journal = [Kept(e["key"], Module(**e["module"])) for e in read_lines(self.folder / "modules.jsonl")]
+        if self.journal and self.finished is None:
+            self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")
         salt = sha256(canonical([self.parts.encoder.fingerprint, self.parts.pooling, self.parts.encoder.max_length]))
         self.evaluator = Evaluator(
             self.model, self.pool, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed

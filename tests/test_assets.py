@@ -230,9 +230,7 @@ def test_offline_the_hub_is_asked_for_its_cache_only(tmp_path, monkeypatch):
     assert "Nor does the Hub help" in str(caught.value)
 
 
-def test_the_hub_needs_a_commit_and_never_gives_a_pickle():
-    with pytest.raises(ContinualError, match="expected a commit"):
-        assets.hub_folder("org/model", "main", ["*.json"])
+def test_the_hub_never_gives_a_pickle():
     with pytest.raises(ContinualError, match=r"will not fetch \['\*\.bin'\]"):
         assets.hub_folder("org/model", COMMIT, ["*.json", "*.bin"])
 

@@ -234,7 +234,13 @@ def test_ctrl_c_ends_quickly_and_cleanly_and_the_same_command_goes_on(tmp_path: 
     arguments = ["run", *running.OVERRIDES, f"encoder.name={encoder}", "composition=[]", "trainer.epochs=150"]
     words = [sys.executable, "-m", "continual", *arguments]
     process = subprocess.Popen(
-        words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=running.environment(), text=True
+        words,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=running.environment(),
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     try:
         said = [process.stderr.readline(), process.stderr.readline()]  # what runs; the first task is learned

@@ -40,7 +40,7 @@ RECIPE = Recipe()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2))
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(8))
     parser.add_argument("--out", type=Path, default=HERE / "records" / "peft-lora.json")
     options = parser.parse_args()
     machine = Machine(accelerator="gpu" if options.gpu else "cpu")

@@ -49,7 +49,10 @@ def render(folder: Path) -> str:
         "## LoRA here and in peft",
         "Same rows, batches, steps, head initialisation, learning rate and schedule; each library draws its own A.",
         lora(json.loads((folder / "peft-lora.json").read_text(encoding="utf-8"))),
-        "## Costs of one run",
+        "## The default command on two CPU cores",
+        default(load(folder / "cpu.json")),
+        "## Costs",
+        "Several runs shared the GPU, so seconds are upper bounds; parameters, bytes and rows are exact.",
         costs(runs),
     ]
     return "\n\n".join(parts) + "\n"
@@ -172,6 +175,16 @@ def costs(runs: dict[str, list[Record]]) -> str:
             ]
         )
     return table(["", "seconds", "peak memory, GB", "trained parameters a task", "kB a task", "rows evaluated"], body)
+
+
+def default(record: Record) -> str:
+    parts = [(m.name.removeprefix(f"{record.stream}."), f"{m.seconds:.0f}") for m in record.modules]
+    rest = record.seconds - sum(m.seconds for m in record.modules)
+    body = [["learning " + name, seconds] for name, seconds in parts]
+    body += [["evaluation, comparison, record and page", f"{rest:.0f}"], ["**all**", f"**{record.seconds:.0f}**"]]
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    memory = f"Peak memory {record.peak_memory_bytes / 1e9:.2f} GB. "
+    return f"`continual run`, nothing else running. {memory}{versions}.\n\n" + table(["", "seconds"], body)
 
 
 def matrix(record: Record) -> np.ndarray:
