@@ -56,6 +56,7 @@ def results(record: Record) -> dict[str, Any]:
     facts = record.model_dump(mode="json")
     for key in ("created", "seconds", "forwarded_rows", "peak_memory_bytes", "config"):
         del facts[key]
+    facts["warnings"] = [line for line in facts["warnings"] if not line.startswith("the run was resumed")]
     for module in facts["modules"]:
         del module["seconds"]
     return facts

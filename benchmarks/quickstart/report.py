@@ -168,13 +168,12 @@ def costs(runs: dict[str, list[Record]]) -> str:
             [
                 name,
                 f"{np.mean([r.seconds for r in records]):.0f}",
-                f"{np.mean([r.peak_memory_bytes for r in records]) / 1e9:.2f}",
                 f"{np.mean([m.trainable for m in module]):,.0f}",
                 f"{np.mean([m.bytes for m in module]) / 1e3:,.0f}",
                 f"{np.mean([r.forwarded_rows for r in records]):,.0f}",
             ]
         )
-    return table(["", "seconds", "peak memory, GB", "trained parameters a task", "kB a task", "rows evaluated"], body)
+    return table(["", "seconds", "trained parameters a task", "kB a task", "rows evaluated"], body)
 
 
 def default(record: Record) -> str:
