@@ -67,6 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         except ContinualError as error:
             print(_line("run", error), file=sys.stderr)
             failures.append(str(error))
+        except BrokenPipeError:
+            raise
         except Exception as error:
             traceback.print_exc()
             failures.append(f"a bug, please report it: {type(error).__name__}: {error}")

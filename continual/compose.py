@@ -105,7 +105,8 @@ def _compare(session: Session, task: Task, singles: list[Kept], composed: list[t
     """
     references: dict[str, Tensor] = {}
     best = max(singles, key=lambda kept: kept.module.valid_score or 0.0)
-    head_only = session.kept(f"head/{task.name}") if best.module.method != "head" else best
+    heads = [kept for kept in singles if kept.module.method == "head"]
+    head_only = heads[0] if heads else session.kept(f"head/{task.name}")
     for stage, kept in (("single", best), ("head", head_only)):
         if kept is not None and kept.module.status == "ok":
             session.model.mix(None)

@@ -64,12 +64,26 @@ class Parts:
             raise unknown("pooling", self.pooling, POOLS)
         if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:
             raise unknown("target", self.target, [task.name for task in self.stream.tasks])
+        self._check_compositions()
+
+    def _check_compositions(self) -> None:
+        """What would else be found only after the stream is learned."""
+        kinds = [compositions.name_of(composition) for composition in self.compositions]
+        if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+            raise ContinualError(f"composition {', '.join(twice)} is given twice; give each once, or make two runs")
+        for kind, composition in zip(kinds, self.compositions, strict=True):
+            self.recipe_for(composition)
+            for name in composition.methods:
+                method.named(name, {})
+            if composition.lr is not None and not 0 < composition.lr < float("inf"):
+                raise ContinualError(f"composition.{kind}.lr must be above 0, got {composition.lr}")
 
     @cached_property
     def choices(self) -> dict[str, Any]:
         """All that the result depends on, as plain values: two runs with equal choices are the same run."""
         return {
             "encoder": self.encoder.fingerprint,
+            "reading": self.encoder.reading,
             "max_length": self.encoder.max_length,
             "pooling": self.pooling,
             "stream": self.stream.digest,

@@ -66,7 +66,10 @@ class Learn:
 
 @dataclass(frozen=True)
 class Learned:
-    """The answer. ``mixers`` are a composition's tensors by "<layer>/<site>/<param>"; empty for a plain adapter."""
+    """The answer. ``mixers`` are a composition's tensors by "<layer>/<site>/<param>"; empty for a plain adapter.
+
+    diverged  why there is nothing to keep · cut_short  why training ended early, with an earlier best state kept
+    """
 
     adapter: Adapter
     head_params: Params
@@ -76,3 +79,4 @@ class Learned:
     seconds: float
     trainable: int
     diverged: str = ""
+    cut_short: str = ""

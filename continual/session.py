@@ -63,9 +63,10 @@ class Session:
             raise ContinualError(f"run {self.parts.run_id} is going on in another process; wait for it") from error
         self.ledger = Ledger([task.name for task in self.parts.stream.tasks], self.folder / "ledger.jsonl")
         self.journal = [Kept(e["key"], Module(**e["module"])) for e in read_lines(self.folder / "modules.jsonl")]
-        if self.journal and self.finished is None:
+        encoder = self.parts.encoder
+        if (self.journal or self.ledger.cells) and self.finished is None:
             self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")
-        salt = sha256(canonical([self.parts.encoder.fingerprint, self.parts.pooling, self.parts.encoder.max_length]))
+        salt = sha256(canonical([encoder.fingerprint, encoder.reading, self.parts.pooling, encoder.max_length]))
         self.evaluator = Evaluator(
             self.model, self.pool, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed
         )
@@ -148,7 +149,7 @@ class Session:
             task=task.name,
             parents=list(parents),
             status="diverged" if why else "ok",
-            why=why,
+            why=why or learned.cut_short,
             seed=self.parts.seed,
             seconds=round(learned.seconds, 3),
             steps=learned.steps,
@@ -167,6 +168,8 @@ class Session:
         module = kept.module
         if module.valid_score is None:
             return f"DIVERGED, nothing stored: {module.why}"
+        if module.why:
+            return f"DIVERGED, {module.why}: kept as it was before, validation {100 * module.valid_score:.1f} %"
         return f"validation {100 * module.valid_score:.1f} %, {module.trainable:,} parameters, {module.steps} steps"
 
     def _card(self, task: Task, request: Learn, label: str, parents: tuple[str, ...], learned: Learned) -> Card:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from continual.encoder.load import fingerprint
+from continual.errors import ContinualError
 from continual.metric.base import measure
 from continual.report import dashboard
 from continual.report.record import CellFacts, EncoderFacts, Metric, Record, TaskFacts, save
@@ -36,12 +37,17 @@ def _record(session: Session, started: float) -> Record:
     cut = sum(task.truncated for task in tasks)
     if cut:
         session.warnings.append(f"{cut:,} texts are longer than {encoder.max_length} tokens and were cut there")
+    cut_short = [module for module in modules if module.status == "ok" and module.why]
+    session.warnings += [
+        f"{module.name} diverged, {module.why}: its best earlier state was kept" for module in cut_short
+    ]
+    intact = _intact(session)
     session.model.load([])
     return Record(
         id=parts.run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.time() - started, 1),
-        status="finished with failures" if diverged else "finished",
+        status="finished with failures" if diverged or cut_short or not intact else "finished",
         warnings=session.warnings,
         stream=parts.stream.name,
         stream_digest=parts.stream.digest,
@@ -66,7 +72,7 @@ def _record(session: Session, started: float) -> Record:
         forwarded_rows=session.evaluator.forwarded,
         peak_memory_bytes=peak_memory(),
         encoder_unchanged=fingerprint(session.model.encoder) == encoder.fingerprint,
-        modules_unchanged=_intact(session),
+        modules_unchanged=intact,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         code=parts.choices["code"],
         config={**parts.config, "choices": parts.choices},
@@ -88,9 +94,13 @@ def _task(session: Session, task: Task) -> TaskFacts:
 
 def _intact(session: Session) -> bool:
     """Every module of this run reads back from the store exactly as it was written: ``get`` verifies each byte."""
-    for kept in session.journal:
-        if kept.module.digest:
-            session.store.get(kept.module.digest)
+    try:
+        for kept in session.journal:
+            if kept.module.digest:
+                session.store.get(kept.module.digest)
+    except ContinualError as error:
+        session.warnings.append(str(error))
+        return False
     return True
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
+from safetensors.torch import load_file, save_file
 
 from continual import build as building
 from continual.build import build
@@ -19,7 +20,7 @@ from continual.method.lora import LoRA
 from continual.parts import Parts
 from continual.request import Recipe
 from continual.strategy.sequential import Sequential
-from tests import running
+from tests import running, tiny
 
 SECRET = "s3ntinel-never-written"
 
@@ -233,7 +234,8 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(refused, tmp_pat
         ({}, "cannot be read as an encoder"),
         ({"config.json": "{"}, "cannot be read as an encoder"),
         ({"config.json": '{"model_type": "gpt2"}'}, "unknown encoder family 'gpt2'; choose from: bert, distilbert, "),
-        ({"config.json": '{"model_type": "bert"}'}, "cannot be read as an encoder"),
+        ({"config.json": '{"model_type": "bert"}'}, "has no tokenizer"),
+        ({"config.json": '{"model_type": "bert"}', "vocab.txt": "[PAD]"}, "cannot be read as an encoder"),
     ],
 )
 def test_a_folder_that_is_no_encoder_is_said_to_be_none(
@@ -245,6 +247,24 @@ def test_a_folder_that_is_no_encoder_is_said_to_be_none(
         (folder / name).write_text(text)
     with pytest.raises(ContinualError, match=said):
         made(f"encoder.name={folder}")
+
+
+def test_an_encoder_that_would_be_random_in_part_is_refused(made, tmp_path: Path) -> None:
+    folder = running.saved_encoder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights[next(name for name in weights if "query.weight" in name)]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ContinualError, match="1 weights are not in the file"):
+        made(f"encoder.name={folder}")
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ContinualError, match="cannot be read as an encoder"):
+        made(f"encoder.name={folder}")
+
+
+def test_what_an_encoder_reads_is_part_of_what_a_run_is(tmp_path: Path) -> None:
+    one, other = (tiny.encoder(words=words) for words in (["good"], ["bad"]))
+    assert one.fingerprint == other.fingerprint
+    assert running.parts(tmp_path, encoder=one).run_id != running.parts(tmp_path, encoder=other).run_id
 
 
 def test_a_hub_encoder_that_cannot_be_had_offline_names_the_ways_out(refused) -> None:

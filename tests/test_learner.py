@@ -256,3 +256,19 @@ def test_what_cannot_be_learned_together_is_refused(model: AdaptedEncoder) -> No
         tiny.train(model, ask(model, LoRA()), replace(ask(model, LoRA()), composition=Fusion()))
     with pytest.raises(ContinualError, match="works alone"):
         tiny.train(model, ask(model, LoRA()), ask(model, Full()))
+
+
+def test_a_loss_that_is_lost_after_a_good_epoch_keeps_that_epoch_and_says_so(
+    model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(model, LoRA(rank=2), patience=9)
+    losses = Learner._losses
+
+    def lost(learner: Learner, batch: Batch) -> Tensor:
+        found = losses(learner, batch)
+        return found * float("nan") if learner.members[0].steps >= 7 else found
+
+    monkeypatch.setattr(Learner, "_losses", lost)
+    [learned] = tiny.train(model, request)
+    assert learned.diverged == ""
+    assert learned.cut_short.startswith("loss nan at step 8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from continual.composition.unipelt import UniPELT
 from continual.drive import run_stream
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import fingerprint
-from continual.errors import ContinualError, CorruptError
+from continual.errors import ContinualError
 from continual.evaluate import Evaluate
 from continual.head.classify import Classify
 from continual.ledger import Cell, Ledger
@@ -273,7 +274,7 @@ def test_the_head_alone_is_learned_once(tmp_path: Path) -> None:
 # Proofs
 
 
-def test_a_module_damaged_during_the_run_is_named_and_nothing_is_recorded(
+def test_a_module_damaged_during_the_run_is_named_and_not_called_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = running.parts(tmp_path)
@@ -287,9 +288,26 @@ def test_a_module_damaged_during_the_run_is_named_and_nothing_is_recorded(
         return trainer.learn(model, pool, requests, *rest)
 
     monkeypatch.setattr(drive, "learn", tampering)
-    with pytest.raises(CorruptError, match=r"objects/[0-9a-f]{64}/adapter\.safetensors"):
-        run_stream(parts)
-    assert not list(Path(parts.runs).glob("*/run.json"))
+    record = run_stream(parts)
+    assert not record.modules_unchanged
+    assert record.status == "finished with failures"
+    assert any(re.search(r"objects/[0-9a-f]{64}/adapter\.safetensors", line) for line in record.warnings)
+
+
+def test_a_composition_given_twice_or_beyond_what_there_is_is_refused_before_training(tmp_path: Path) -> None:
+    for wrong, said in (
+        ((Fusion(), Fusion(lr=1e-4)), "fusion is given twice"),
+        ((UniPELT(methods=("bottleneck", "foo")),), "unknown method 'foo'"),
+        ((Fusion(epochs=0),), "epochs must be at least 1"),
+        ((Fusion(lr=-1.0),), "lr must be above 0"),
+    ):
+        with pytest.raises(ContinualError, match=said):
+            running.parts(tmp_path, compositions=wrong)
+
+
+def test_the_gain_over_the_head_is_there_when_the_head_is_the_runs_own_method(tmp_path: Path) -> None:
+    record = running.run(tmp_path, method=HeadOnly(), compositions=(UniPELT(),))
+    assert [gain.versus for gain in record.gains] == ["single", "head"]
 
 
 def test_an_encoder_changed_during_the_run_is_not_called_unchanged(

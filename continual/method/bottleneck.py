@@ -39,6 +39,8 @@ class Bottleneck:
     coded: ClassVar[tuple[str, ...]] = ("down", "down_bias")
 
     def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
         if self.activation not in ACTIVATIONS:
             raise unknown("method.activation", self.activation, ACTIVATIONS)
         if self.reduction_factor < 1:

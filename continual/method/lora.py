@@ -34,6 +34,8 @@ class LoRA:
     coded: ClassVar[tuple[str, ...]] = ("a",)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
         if self.rank < 1:
             raise ContinualError(f"method.rank must be at least 1, got {self.rank}")
 

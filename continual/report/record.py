@@ -117,7 +117,7 @@ class Weights(Strict):
 class Record(Strict):
     """One run."""
 
-    schema_version: int = SCHEMA
+    schema_version: Literal[1] = SCHEMA
     id: str
     created: str
     seconds: float

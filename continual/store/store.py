@@ -155,6 +155,7 @@ class Store:
             version = versions[-1] + 1 if versions else 1
             # Linking a complete file is atomic and fails if the version exists: whoever loses takes the next one.
             handle, temp = tempfile.mkstemp(dir=folder, prefix=".new-")
+            os.fchmod(handle, 0o644)  # whoever may read the objects may read their names
             with os.fdopen(handle, "w") as file:
                 file.write(digest + "\n")
                 file.flush()

@@ -44,6 +44,14 @@ def content(text: str) -> bytes:
     return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def _torn(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _check_task(task: Task) -> Iterable[str]:
     for label, count in Counter(task.labels).items():
         if count > 1:
@@ -81,6 +89,10 @@ def _check_rows(task: Task, split: str, rows: Rows) -> None:
         if not isinstance(text, str):
             raise DataError(
                 f"{where}, row {i}: expected a text, got {text!r:.80} ({type(text).__name__}); mend or drop it"
+            )
+        if not text.isascii() and _torn(text):
+            raise DataError(
+                f"{where}, row {i}: {text!r:.80} holds half of a character (a lone surrogate); mend or drop it"
             )
         if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= label < top:
             wrong.append(f"row {i} has {label!r:.40}")

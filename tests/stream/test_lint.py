@@ -96,3 +96,9 @@ def test_a_hundred_thousand_rows_take_about_a_second():
     start = time.process_time()
     assert lint(task(train=train)) == []
     assert time.process_time() - start < 5  # about 0.3 s; the bound is for slow machines
+
+
+def test_half_a_character_is_refused_with_its_row() -> None:
+    rows = [Example("fine", 0), Example("torn \ud83d", 1)]
+    with pytest.raises(DataError, match=r"row 1: .*half of a character"):
+        check(Stream("s", (Task("t", ("a", "b"), rows, rows, rows),)))
