@@ -128,7 +128,7 @@ CASES: dict[str, tuple[str, str]] = {
         "prompt_tuning[prompt_length=5]",
         "rows put before the **output** of the embedding block (after its LN, no position): P + T states come out. "
         "With the library's default attention (sdpa) the prompts see the padding, and through them all the rest: that "
-        "is `hidden_padded_sdpa`; `hidden_padded` is right",
+        "is `hidden_padded_sdpa`; `hidden_padded` is right. `load_as` forgets to rename these rows: they stay random",
     ),
     "prompt_after_bos": (
         "prompt_tuning[prompt_length=5,combine='prefix_after_bos']",
