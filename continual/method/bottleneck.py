@@ -10,28 +10,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from continual.errors import ContinualError, unknown
+from continual.activation import activation
+from continual.errors import ContinualError
 from continual.method.base import Params
 from continual.types import Shape
-
-# Every activation has f(0) = 0: zero-padding unequal ranks inside one stack is then exact.
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh}
 
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """delta = scale · (f(y Dᵀ + d) Uᵀ + u), rank = width / reduction_factor.
+    """delta = scale · (f(n(y) Dᵀ + d) Uᵀ + u), rank = width / reduction_factor.
 
-    On ``ffn_norm`` this is the Pfeiffer adapter, LN(x + delta(LN(x))) (Pfeiffer et al. 2021; ``seq_bn`` of `adapters`);
-    on ``attn_out`` and ``ffn_out`` it is Houlsby's. D (r, d) is Kaiming-uniform and U (d, r) zero, so that a fresh
-    adapter changes nothing; the reference draws both from N(0, 0.02).
+    The targets make it one adapter of the field or another. With z the output of a block's last linear, r what is added
+    to it before the norm, and LN that norm, of an encoder that norms after its blocks:
+
+    - ``ffn_norm``: LN(z + r + delta(LN(z + r))), Pfeiffer et al. 2021; ``seq_bn`` of `adapters`
+    - ``attn_norm``, ``ffn_norm``: the same at both places; its ``double_seq_bn`` with ``original_ln_before``
+    - ``attn_out``, ``ffn_out``: LN(z + delta(z) + r), Houlsby et al. 2019; its ``double_seq_bn``, there with silu
+    - ``ffn_out``: the same after the FFN alone; its ``seq_bn`` without ``original_ln_before``
+    - ``ffn_post``: LN(z + r) + delta(LN(z + r)), AdapterPlus (Steitz & Roth 2024); its ``seq_bn`` with
+      ``original_ln_after`` and ``residual_before_ln`` false
+
+    D (r, d) is Kaiming-uniform and U (d, r) zero, so that a fresh adapter changes nothing; the reference draws both
+    from N(0, 0.02). ``normalize`` makes n a LayerNorm without weights of its own: those of ``ln_before`` are absorbed
+    by D and d, as a learned scale of each channel is by U and u. A norm of the delta itself (``ln_after``) is not
+    offered: a normed delta has no codes to mix in rank space, and its gradient has no bound where delta is zero.
     """
 
     reduction_factor: float = 16.0
     activation: str = "relu"
     scale: float = 1.0
+    normalize: bool = False
     dropout: float = 0.0
     targets: tuple[str, ...] = ("ffn_norm",)
+    layers: str | None = None
 
     lr: ClassVar[float] = 3e-3
     fixed: ClassVar[tuple[str, ...]] = ("scale",)
@@ -39,15 +50,14 @@ class Bottleneck:
     coded: ClassVar[tuple[str, ...]] = ("down", "down_bias")
 
     def __post_init__(self) -> None:
+        activation(self.activation)
         if not 0 <= self.dropout < 1:
             raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.activation not in ACTIVATIONS:
-            raise unknown("method.activation", self.activation, ACTIVATIONS)
         if self.reduction_factor < 1:
             raise ContinualError(f"method.reduction_factor must be at least 1, got {self.reduction_factor}")
 
     def path(self) -> Hashable:
-        return ("bottleneck", self.activation, self.dropout)
+        return ("bottleneck", self.activation, self.normalize, self.dropout)
 
     def init(self, shape: Shape, rng: torch.Generator) -> Params:
         d = shape.d_out
@@ -63,7 +73,9 @@ class Bottleneck:
         }
 
     def code(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
-        return ACTIVATIONS[self.activation](F.linear(y, p["down"], p["down_bias"]))
+        if self.normalize:
+            y = F.layer_norm(y, y.shape[-1:])
+        return activation(self.activation)(F.linear(y, p["down"], p["down_bias"]))
 
     def up(self, p: Params) -> tuple[Tensor, Tensor]:
         return p["up"] * p["scale"], p["up_bias"] * p["scale"]

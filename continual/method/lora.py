@@ -19,14 +19,17 @@ from continual.types import Shape
 class LoRA:
     """delta = alpha/rank · x Aᵀ Bᵀ  (Hu et al. 2021, eq. 3).
 
-    A (rank, d_in) is Kaiming-uniform with a = √5, as in ``peft``; B (d_out, rank) is zero. The scale alpha/rank is kept
-    as a tensor, so adapters of different rank and alpha share one stack.
+    ``rank_stabilized`` makes the scale alpha/√rank, with which large ranks learn as fast as small ones (Kalajdzievski
+    2023). A (rank, d_in) is Kaiming-uniform with a = √5, as in ``peft``; B (d_out, rank) is zero. The scale is kept as
+    a tensor, so adapters of different rank and alpha share one stack.
     """
 
     rank: int = 8
     alpha: float = 16.0
+    rank_stabilized: bool = False
     dropout: float = 0.0
     targets: tuple[str, ...] = ("query", "value")
+    layers: str | None = None
 
     lr: ClassVar[float] = 3e-3
     fixed: ClassVar[tuple[str, ...]] = ("scale",)
@@ -47,7 +50,8 @@ class LoRA:
             raise ContinualError(f"method.rank is {self.rank}, above the site's width {min(shape.d_in, shape.d_out)}")
         a = torch.empty(self.rank, shape.d_in)
         nn.init.kaiming_uniform_(a, a=5**0.5, generator=rng)
-        return {"a": a, "b": torch.zeros(shape.d_out, self.rank), "scale": torch.tensor(self.alpha / self.rank)}
+        scale = self.alpha / (self.rank**0.5 if self.rank_stabilized else self.rank)
+        return {"a": a, "b": torch.zeros(shape.d_out, self.rank), "scale": torch.tensor(float(scale))}
 
     def code(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
         return F.linear(x, p["a"])
@@ -57,3 +61,13 @@ class LoRA:
 
     def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
         return F.linear(self.code(p, x, y), p["b"]) * p["scale"]
+
+    def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """W + scale · B A."""
+        if weight.dim() != 2:
+            raise ContinualError("LoRA beside a norm can't be merged: a norm's weight scales channels, it mixes none")
+        return weight + p["scale"] * (p["b"] @ p["a"]), bias
+
+    def fold_input(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """W (1 + scale · B A)."""
+        return weight + p["scale"] * (weight @ p["b"] @ p["a"]), bias

@@ -1,0 +1,50 @@
+"""IA³: learned scales of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from continual.method.base import Params
+from continual.types import Shape
+
+
+@dataclass(frozen=True)
+class IA3:
+    """delta = y ⊙ (l - 1), so that y becomes l ⊙ y; l (d_out,) is one at the start (Liu et al. 2022, §3.3).
+
+    On ``key`` and ``value`` y is a projection with its bias; on ``ffn_act`` it is the activation between the two
+    linears of the feed-forward block, l ⊙ f(x W₁), the paper's place (``peft``: its ``feedforward_modules``).
+    ``ffn_in`` scales before the non-linearity, as `adapters` does: another function. ``peft``'s default for BERT also
+    scales what ``attn_out`` reads, because its names match by suffix: here that is ``attn_act``.
+    """
+
+    targets: tuple[str, ...] = ("key", "value", "ffn_act")
+    layers: str | None = None
+
+    lr: ClassVar[float] = 1e-2
+    fixed: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[Literal["x", "y"]] = "y"
+    dropout: ClassVar[float] = 0.0
+
+    def path(self) -> Hashable:
+        return ("ia3",)
+
+    def init(self, shape: Shape, rng: torch.Generator) -> Params:
+        return {"l": torch.ones(shape.d_out)}
+
+    def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
+        return y * (p["l"] - 1).to(y.dtype)
+
+    def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """W's rows times l, and the bias times l."""
+        rows = p["l"].unflatten(0, (-1, *[1] * (weight.dim() - 1)))
+        return weight * rows, None if bias is None else bias * p["l"]
+
+    def fold_input(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """W's columns times l."""
+        return weight * p["l"], bias
