@@ -21,6 +21,7 @@ from continual.stream import sample
 Floats = NDArray[np.float64]
 Labels = int | tuple[int, ...]  # a label's index, or the set of them
 
+BLOCK = 2**20  # numbers in a block of what is computed piece by piece: 8 MiB
 TIE = 1e-9  # cosines closer than this are a tie: equal vectors may differ in the last bits of a matrix product
 
 
@@ -78,7 +79,7 @@ def paired(score: Score, stats: Floats, reference: Floats, seed: int, draws: int
 
 def _resampled(score: Score, seed: int, draws: int, *tables: Floats) -> Floats:
     """(tables, draws) scores of resamples, in chunks: 10,000 rows and 2,000 draws take some 50 MB."""
-    step = max(1, 2**20 // max(tables[0].shape))
+    step = max(1, BLOCK // max(tables[0].shape))
     chunks = [range(first, min(first + step, draws)) for first in range(0, draws, step)]
     counts = (np.stack([_counts(len(tables[0]), seed, draw) for draw in chunk]) for chunk in chunks)
     return np.concatenate([[score.total(times @ table) for table in tables] for times in counts], axis=1)
@@ -150,7 +151,6 @@ def moments(x: Floats, y: Floats) -> Floats:
 
 
 def _standard(x: Floats) -> Floats:
-    x = x - x[0]  # first, so that constants become exactly 0
     x = x - x.mean()
     return ratio(x, np.abs(x).max())
 
@@ -192,13 +192,13 @@ def ranks(found: Sequence[tuple[NDArray[Any], NDArray[Any]]], wanted: Sequence[i
     order = np.argsort(np.asarray(wanted), kind="stable")
     first = np.unique(np.asarray(wanted)[order], return_index=True)[1]  # of each id
     own = (queries * candidates).sum(axis=1)
-    step = max(1, 2**20 // len(found))
+    step = max(1, BLOCK // len(found))
     worse = [
         np.maximum.reduceat(queries[row : row + step] @ candidates[order].T, first, axis=1)
         < own[row : row + step, None] - TIE
         for row in range(0, len(found), step)
     ]
-    return np.sum(~np.concatenate(worse), axis=1, dtype=np.float64)
+    return (~np.concatenate(worse)).sum(axis=1).astype(np.float64)
 
 
 def _directions(vectors: Sequence[NDArray[Any]]) -> Floats:
