@@ -75,8 +75,8 @@ def write(data: bytes, folder: Path) -> Path:
     config.save_pretrained(folder)
     tokenizer.model_max_length = config.max_position_embeddings
     tokenizer.save_pretrained(folder)
-    tensors = dict(_tensor(data, file, config) for _ in range(_take(file, "i")[0]))
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    count = _take(file, "i")[0]
+    save_file(dict(_tensor(data, file, config) for _ in range(count)), folder / "model.safetensors", {"format": "pt"})
     return folder
 
 
@@ -87,8 +87,7 @@ def _take(file: io.BytesIO, layout: str) -> tuple[Any, ...]:
 def _tokenizer(file: io.BytesIO) -> tuple[PreTrainedTokenizerFast, int]:
     """Unigram over XLM-R's 250,002 pieces, ``<s> text </s>``; and the padding index."""
     n, bos, eos, pad, unk, length = _take(file, "5iQ")
-    offsets = np.frombuffer(file.read(4 * (n + 1)), "<u4")
-    scores = np.frombuffer(file.read(4 * n), "<f4").tolist()
+    offsets, scores = _take(file, f"{n + 1}I"), _take(file, f"{n}f")
     blob = file.read(length)
     pieces = [blob[a:b].decode() for a, b in pairwise(offsets)]
     tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores, strict=True)), unk, False))
@@ -97,26 +96,25 @@ def _tokenizer(file: io.BytesIO) -> tuple[PreTrainedTokenizerFast, int]:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     first, last = pieces[bos], pieces[eos]
-    pair = f"{first} $A {last} {last} $B {last}"
-    tokenizer.post_processor = processors.TemplateProcessing(f"{first} $A {last}", pair, [(first, bos), (last, eos)])
-    names = {"bos_token": first, "cls_token": first, "eos_token": last, "sep_token": last}
-    names |= {"pad_token": pieces[pad], "unk_token": pieces[unk]}
+    single, pair = f"{first} $A {last}", f"{first} $A {last} {last} $B {last}"
+    tokenizer.post_processor = processors.TemplateProcessing(single, pair, [(first, bos), (last, eos)])
+    names = dict(bos_token=first, cls_token=first, eos_token=last, sep_token=last, pad_token=pieces[pad])
     mask = AddedToken(pieces[-1], lstrip=True, special=True)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=mask, **names), pad
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=mask, unk_token=pieces[unk], **names), pad
 
 
 def _tensor(data: bytes, file: io.BytesIO, config: BertConfig) -> tuple[str, torch.Tensor]:
     """The next one of the directory, under BERT's name for it."""
     name = file.read(_take(file, "H")[0]).decode()
     kind, n, offset, length = _take(file, "BIQQ")
-    raw = data[offset : offset + length]
-    part, rest = name.split(".", 1)
+    part, rest = name.split(".", 1)  # emb, or l0 to l11
     if part == "emb":
         name, columns = f"embeddings.{EMBEDDINGS[rest]}", config.hidden_size
     else:
         place, letter = rest.split(".")
         name = f"encoder.layer.{part[1:]}.{LAYER[place]}.{'weight' if letter == 'w' else 'bias'}"
         columns = config.intermediate_size if place == "fo" else config.hidden_size
+    raw = data[offset : offset + length]
     values = torch.from_numpy(q4(raw) if kind else np.frombuffer(raw, "<f4", n).copy())
     return name, values if "LayerNorm" in name or name.endswith("bias") else values.view(-1, columns)
 
