@@ -114,7 +114,7 @@ def encoder() -> AdaptedEncoder:
 
 
 def site(module: str, targets: tuple[str, ...]) -> str:
-    """"0.attention.output.adapters.task" -> "0/attn_out", which of a block's sites it is being the method's choice."""
+    """ "0.attention.output.adapters.task" -> "0/attn_out", which of a block's sites it is being the method's choice."""
     layer, _, path = module.partition(".")
     place, method, _ = path.rsplit(".", 2)
     if method == "loras":

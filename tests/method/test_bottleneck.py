@@ -1,4 +1,4 @@
-"""The Pfeiffer and Houlsby adapters, written out by hand around the frozen modules."""
+"""The named forms of the bottleneck adapter, written out by hand around the frozen modules."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests import tiny
 
 PFEIFFER = Bottleneck(4, activation="relu", scale=1.5)
 HOULSBY = Bottleneck(4, activation="silu", targets=("attn_out", "ffn_out"))
+BEHIND = Bottleneck(4, targets=("attn_post", "ffn_post"))
+NORMED = Bottleneck(4, normalize=True, targets=("attn_post", "ffn_post"))
 
 
 def bottleneck(p: Params, h: Tensor, f: Callable[[Tensor], Tensor], scale: float) -> Tensor:
@@ -50,32 +52,59 @@ class HoulsbyOutput(nn.Module):
         return self.block.LayerNorm(h + bottleneck(self.p, h, F.silu, 1.0) + rho)
 
 
-def by_hand(adapter: Adapter) -> nn.Module:
+class BehindOutput(nn.Module):
+    """In place of BERT's output blocks: out = y + delta(y), y = LN(h + rho)."""
+
+    def __init__(self, block: nn.Module, p: Params) -> None:
+        super().__init__()
+        self.block, self.p = block, p
+
+    def forward(self, hidden: Tensor, rho: Tensor) -> Tensor:
+        y = self.block.LayerNorm(self.block.dense(hidden) + rho)
+        return y + bottleneck(self.p, y, F.relu, 1.0)
+
+
+class NormedOutput(BehindOutput):
+    """The same behind a LayerNorm of its own, whose weights are 1 and 0."""
+
+    def forward(self, hidden: Tensor, rho: Tensor) -> Tensor:
+        y = self.block.LayerNorm(self.block.dense(hidden) + rho)
+        normed = (y - y.mean(-1, keepdim=True)) / (y.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+        return y + bottleneck(self.p, normed, F.relu, 1.0)
+
+
+FORMS = {
+    "Pfeiffer": (PFEIFFER, PfeifferOutput),
+    "Houlsby": (HOULSBY, HoulsbyOutput),
+    "behind the norm": (BEHIND, BehindOutput),
+    "normed": (NORMED, NormedOutput),
+}
+
+
+def by_hand(adapter: Adapter, output: Callable[[nn.Module, Params], nn.Module]) -> nn.Module:
     """The bare encoder with its output blocks replaced."""
     made = tiny.model("bert").eval()
-    for number, layer in enumerate(made.encoder.layer):
-        p = {site: adapter.params.get(f"{number}/{site}") for site in ("attn_out", "ffn_out", "ffn_norm")}
-        if p["ffn_norm"]:
-            layer.output = PfeifferOutput(layer.output, p["ffn_norm"])
-        else:
-            layer.output = HoulsbyOutput(layer.output, p["ffn_out"])
-            layer.attention.output = HoulsbyOutput(layer.attention.output, p["attn_out"])
+    for address, p in adapter.params.items():
+        layer = made.encoder.layer[int(address.split("/")[0])]
+        owner = layer.attention if "attn" in address else layer
+        owner.output = output(owner.output, p)
     return made
 
 
-@pytest.mark.parametrize("method", [PFEIFFER, HOULSBY], ids=["Pfeiffer", "Houlsby"])
+@pytest.mark.parametrize("form", FORMS)
 @torch.no_grad()
-def test_answers_equal_the_written_out_form(method: Bottleneck) -> None:
+def test_answers_equal_the_written_out_form(form: str) -> None:
+    method, output = FORMS[form]
     model, batch = tiny.adapted(), tiny.batch()
     bare = model(batch)
     adapter = tiny.trained(method, model)
     model.load([adapter])
-    wanted = by_hand(adapter)(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+    wanted = by_hand(adapter, output)(input_ids=batch.inputs, attention_mask=batch.mask).last_hidden_state
     assert tiny.gap(model(batch), wanted) <= 1e-6 * float(wanted.abs().max())
     assert tiny.gap(wanted, bare) > 0.1
 
 
-@pytest.mark.parametrize("method", [PFEIFFER, HOULSBY, Bottleneck(16), Bottleneck(64)])
+@pytest.mark.parametrize("method", [PFEIFFER, HOULSBY, NORMED, Bottleneck(16), Bottleneck(64)])
 def test_it_has_as_many_parameters_as_the_formula_says(method: Bottleneck) -> None:
     model: AdaptedEncoder = tiny.adapted()
     d, layers = 32, 2
@@ -84,7 +113,9 @@ def test_it_has_as_many_parameters_as_the_formula_says(method: Bottleneck) -> No
 
 
 def test_arguments_it_cannot_have_are_refused() -> None:
-    with pytest.raises(ContinualError, match=r"method\.activation 'swish'; choose from: gelu, relu, silu, tanh"):
+    with pytest.raises(
+        ContinualError, match=r"method\.activation 'swish'; choose from: gelu, gelu_tanh, leaky_relu, relu"
+    ):
         named("bottleneck", {"activation": "swish"})
     with pytest.raises(ContinualError, match=r"method\.reduction_factor must be at least 1, got 0\.5"):
         named("bottleneck", {"reduction_factor": 0.5})
