@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,16 +13,31 @@ from continual.errors import ContinualError
 from continual.files import canonical, sha256
 from continual.folder import arguments
 from continual.method import name_of
-from continual.method.base import Described, Method, Params, WeightMethod
+from continual.method.base import Bundled, Described, Params, Spread, WeightMethod, layers_in
 from continual.types import Shape
 
 WEIGHTS = "encoder/weights"
 """The address of a weight method's tensors, which belong to no site."""
+SHARED = "encoder/shared"
+"""The address of what a method spreads over the attention sites of all layers."""
+EMBEDDING = "encoder/embedding"
+"""The address of what stands before the token embeddings."""
+
+
+class Piece(NamedTuple):
+    """What one method has at one address. ``part`` is its name in a bundle; empty for a method by itself."""
+
+    part: str
+    method: Described
+    params: Params
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """``params[address]`` for each site address ``"<layer>/<site>"``; empty for a method that acts on none."""
+    """``params[address]`` for each site address ``"<layer>/<site>"``; empty for a method that acts on none.
+
+    In a bundle a parameter's name begins with that of its part: ``"lora.a"``.
+    """
 
     method: Described
     params: dict[str, Params] = field(repr=False)
@@ -29,29 +45,83 @@ class Adapter:
     @property
     def size(self) -> int:
         """Trainable parameters."""
-        return sum(t.numel() for p in self.params.values() for k, t in p.items() if k not in self.method.fixed)
+        pieces = [piece for address in self.params for piece in self.pieces(address)]
+        return sum(t.numel() for piece in pieces for name, t in piece.params.items() if name not in piece.method.fixed)
+
+    def pieces(self, address: str) -> Iterator[Piece]:
+        """What it has at an address, method by method."""
+        params = self.params.get(address, {})
+        if not isinstance(self.method, Bundled):
+            if params:
+                yield Piece("", self.method, params)
+            return
+        for part, method in self.method.parts.items():
+            own = {name[len(part) + 1 :]: t for name, t in params.items() if name.startswith(f"{part}.")}
+            if own:
+                yield Piece(part, method, own)
+
+    def above(self, layer: int) -> Adapter:
+        """Without what it has in the layers below ``layer``: AdapterDrop at inference (Rücklé et al. 2021)."""
+        kept = {a: p for a, p in self.params.items() if not a.split("/")[0].isdigit() or int(a.split("/")[0]) >= layer}
+        return replace(self, params=kept)
 
     def digest(self) -> str:
         facts = [name_of(self.method), arguments(self.method)]
         return sha256(canonical(facts), tensors_digest(flatten(self.params)).encode())
 
 
-def fresh(method: Described, shapes: Mapping[str, Shape], weights: Mapping[str, Tensor], seed: int) -> Adapter:
+def fresh(
+    method: Described,
+    shapes: Mapping[str, Shape],
+    weights: Mapping[str, Tensor],
+    seed: int,
+    absent: Mapping[str, str] | None = None,
+) -> Adapter:
     """A new adapter for an encoder with these sites and weights. Each site draws from its own stream f(seed, address).
 
-    Raises ContinualError when the encoder lacks a site that the method targets.
+    Raises ContinualError when the encoder lacks a site that the method targets (``absent``: why it does), or a layer.
     """
     if isinstance(method, WeightMethod):
-        return Adapter(method, {WEIGHTS: method.init_weights(weights)})
-    assert isinstance(method, Method)
-    sites = {address.split("/")[1] for address in shapes}
-    if missing := [target for target in method.targets if target not in sites]:
-        raise ContinualError(f"method.targets has {missing}; this encoder's sites are: {', '.join(sorted(sites))}")
-    params = {}
-    for address, shape in shapes.items():
-        if address.split("/")[1] in method.targets:
-            params[address] = method.init(shape, generator(seed, address))
-    return Adapter(method, params)
+        return Adapter(method, {WEIGHTS: method.init_weights(weights, seed)})
+    if isinstance(method, Bundled):
+        return _bundle(method, shapes, weights, seed, absent)
+    chosen = _sites(method, shapes, absent or {})
+    if isinstance(method, Spread):
+        return Adapter(method, {SHARED: method.init_shared(list(chosen.values()), generator(seed, SHARED))})
+    return Adapter(method, {address: method.init(shape, generator(seed, address)) for address, shape in chosen.items()})  # type: ignore[attr-defined]
+
+
+def _bundle(
+    bundle: Bundled,
+    shapes: Mapping[str, Shape],
+    weights: Mapping[str, Tensor],
+    seed: int,
+    absent: Mapping[str, str] | None,
+) -> Adapter:
+    params: dict[str, Params] = {}
+    for part, method in bundle.parts.items():
+        if isinstance(method, WeightMethod):
+            raise ContinualError(f"method.methods has {part}, which changes the encoder's weights: it works alone")
+        for address, own in fresh(method, shapes, weights, seed, absent).params.items():
+            params.setdefault(address, {}).update({f"{part}.{name}": tensor for name, tensor in own.items()})
+    return Adapter(bundle, params)
+
+
+def _sites(method: Described, shapes: Mapping[str, Shape], absent: Mapping[str, str]) -> dict[str, Shape]:
+    """The sites that the method acts on, in the layers that it is limited to."""
+    names = {address.split("/")[1] for address in shapes}
+    if missing := [target for target in method.targets if target not in names]:
+        why = "".join(f"; {target}: {absent[target]}" for target in missing if target in absent)
+        raise ContinualError(
+            f"method.targets has {missing}, which this encoder lacks{why}; it has: {', '.join(sorted(names))}"
+        )
+    count = 1 + max((int(layer) for address in shapes if (layer := address.split("/")[0]).isdigit()), default=-1)
+    layers = {str(number) for number in layers_in(method.layers, count)}
+    return {
+        address: shape
+        for address, shape in shapes.items()
+        if address.split("/")[1] in method.targets and (address == EMBEDDING or address.split("/")[0] in layers)
+    }
 
 
 def generator(seed: int, *names: str) -> torch.Generator:

@@ -11,11 +11,12 @@ from torch.func import vmap
 
 from continual.head.base import Head
 from continual.method.base import Params
+from continual.types import States
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Logits (b, C) of the b rows (indices into the batch) whose heads are of one kind."""
+    """Logits (u, C) or (u, T, C) of the u units (``rows``: indices into the batch) whose heads are of one kind."""
 
     head: Head
     rows: Tensor
@@ -35,19 +36,16 @@ class HeadBank(nn.Module):
             _Kind(owners, [heads[i] for i in owners], len(heads), owners[0] in train) for owners in kinds.values()
         )
 
-    def forward(self, pooled: Tensor, member: Tensor | None = None) -> list[Answer]:
-        """(B, d) pooled states and (B,) members -> one answer per kind of head."""
+    def forward(self, states: States, member: Tensor | None = None) -> list[Answer]:
+        """The states of U units and their (U,) members -> one answer per kind of head."""
         if member is None:
-            member = torch.zeros(len(pooled), dtype=torch.long, device=pooled.device)
+            member = torch.zeros(len(states.pooled), dtype=torch.long, device=states.pooled.device)
         answers = []
         for kind in self._kinds():
             slot = kind.slot[member]
-            rows = (
-                torch.arange(len(member), device=member.device)
-                if len(self.groups) == 1
-                else (slot >= 0).nonzero()[:, 0]
-            )
-            answers.append(Answer(kind.head, rows, kind(pooled[rows], slot[rows])))
+            whole = len(self.groups) == 1
+            rows = torch.arange(len(member), device=member.device) if whole else (slot >= 0).nonzero()[:, 0]
+            answers.append(Answer(kind.head, rows, kind(states, rows, slot[rows])))
         return answers
 
     def take(self, n: int = 0) -> Params:
@@ -86,11 +84,14 @@ class _Kind(nn.Module):
         self.register_buffer("slot", slot, persistent=False)
         self.register_buffer("wide", torch.arange(widest) < torch.tensor(self.sizes)[:, None], persistent=False)
 
-    def forward(self, pooled: Tensor, slot: Tensor) -> Tensor:
+    def forward(self, states: States, rows: Tensor, slot: Tensor) -> Tensor:
+        read = (states.pooled if self.head.reads == "pooled" else states.tokens)[rows]
+        mask = states.mask[rows]
         if len(self.owners) == 1:
-            return self.head.logits({name: t[0] for name, t in self.stack.items()}, pooled)
-        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, pooled)
-        return logits.masked_fill(~self.wide[slot], float("-inf"))
+            return self.head.logits({name: t[0] for name, t in self.stack.items()}, read, mask)
+        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, read, mask)
+        wide = self.wide[slot] if logits.dim() == 2 else self.wide[slot][:, None, :]
+        return logits.masked_fill(~wide, float("-inf"))
 
     def take(self, slot: int) -> Params:
         return {name: t[slot, : self.sizes[slot]].detach().cpu().clone() for name, t in self.stack.items()}

@@ -76,7 +76,6 @@ def build(config: DictConfig) -> Parts:
         evaluate=evaluate,
         machine=machine,
         seed=plain["seed"],
-        pooling=plain["pooling"],
         target=plain["target"],
         runs=runs,
         store=store,
@@ -108,7 +107,7 @@ def _tuples(value: Any) -> Any:
 
 def _check_plain(plain: dict[str, Any]) -> None:
     """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
-    kinds = {"seed": int, "pooling": str, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
+    kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
     wrong = [error for key, kind in kinds.items() if (error := _mistyped(key, plain[key], kind))]
     if wrong:
         raise ContinualError("; ".join(wrong))

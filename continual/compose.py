@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from torch import Tensor
-
 from continual import composition as compositions
-from continual import head, method
+from continual import method
 from continual.adapter import Adapter, flatten, tensors_digest
 from continual.composition.base import Composition, Mixer
 from continual.encoder.site import Site
 from continual.errors import ContinualError
-from continual.evaluate import cell_of, paired
+from continual.evaluate import score_of
 from continual.report.record import Gain, Weights
 from continual.request import Learn, Learned
+from continual.score.base import Floats, paired, value
 from continual.session import Kept, Session
 from continual.stream.base import Task
 
@@ -103,7 +102,7 @@ def _compare(session: Session, task: Task, singles: list[Kept], composed: list[t
 
     The best single module is chosen on validation rows; test rows decide nothing.
     """
-    references: dict[str, Tensor] = {}
+    references: dict[str, Floats] = {}
     best = max(singles, key=lambda kept: kept.module.valid_score or 0.0)
     heads = [kept for kept in singles if kept.module.method == "head"]
     head_only = heads[0] if heads else session.kept(f"head/{task.name}")
@@ -111,7 +110,7 @@ def _compare(session: Session, task: Task, singles: list[Kept], composed: list[t
         if kept is not None and kept.module.status == "ok":
             session.model.mix(None)
             session.model.load([session.adapter(kept)])
-            references[stage] = _right(session, task, kept)
+            references[stage] = _stats(session, task, kept)
             _enter(session, stage, [kept.module.digest], references[stage])
     for composition, kept in composed:
         name = compositions.name_of(composition)
@@ -119,36 +118,38 @@ def _compare(session: Session, task: Task, singles: list[Kept], composed: list[t
         entry = session.store.get(kept.module.digest)
         compositions.restore(session.model, composition, adapters, entry.tensors)
         with compositions.Watch(session.model) as watch:
-            right = _right(session, task, kept)
-        _enter(session, name, [kept.module.digest], right)
+            stats = _stats(session, task, kept)
+        _enter(session, name, [kept.module.digest], stats)
         session.weights += _weights(session, name, kept, watch)
-        session.gains += [_gain(session, name, task, right, stage, other) for stage, other in references.items()]
+        session.gains += [_gain(session, name, task, stats, stage, other) for stage, other in references.items()]
     session.model.mix(None)
 
 
-def _right(session: Session, task: Task, kept: Kept) -> Tensor:
-    return session.evaluator.right(task, head.named(task.head), session.store.get(kept.module.digest).head)
+def _stats(session: Session, task: Task, kept: Kept) -> Floats:
+    return session.evaluator.stats(task, session.store.get(kept.module.digest).head)
 
 
-def _enter(session: Session, stage: str, digests: list[str], right: Tensor) -> None:
+def _enter(session: Session, stage: str, digests: list[str], stats: Floats) -> None:
     after, index = len(session.parts.stream.tasks) - 1, session.parts.target_index
     if not session.ledger.row(stage, after):
-        key = session.evaluator.key(digests, session.parts.stream.tasks[index])
-        session.ledger.add([cell_of(stage, after, index, right, how="own", key=key)])
+        task = session.parts.stream.tasks[index]
+        key = session.evaluator.key(digests, task)
+        session.ledger.add([session.evaluator.cell(stage, after, index, task, stats, key)])
 
 
-def _gain(session: Session, name: str, task: Task, right: Tensor, stage: str, reference: Tensor) -> Gain:
-    gain, low, high = paired(right, reference, session.parts.seed)
+def _gain(session: Session, name: str, task: Task, stats: Floats, stage: str, reference: Floats) -> Gain:
+    score = score_of(task)
+    gain, low, high = paired(score, stats, reference, session.parts.seed)
     return Gain(
         composition=name,
         task=task.name,
         versus="single" if stage == "single" else "head",
-        score=float(right.double().mean()),
-        reference=float(reference.double().mean()),
+        score=value(score, stats),
+        reference=value(score, reference),
         gain=gain,
         low=low,
         high=high,
-        n=len(right),
+        n=len(stats),
     )
 
 

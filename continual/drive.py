@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from continual import logs
-from continual.encoder.adapted import POOLS, AdaptedEncoder
+from continual.encoder.adapted import AdaptedEncoder
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.run import run
@@ -17,7 +17,7 @@ def run_stream(parts: Parts) -> Record:
     try:
         requests = next(work)
         while True:
-            requests = work.send(learn(model, POOLS[parts.pooling], requests, parts.machine, parts.progress))
+            requests = work.send(learn(model, requests, parts.machine, parts.progress))
     except StopIteration as done:
         return done.value
     finally:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from continual import head
+from continual import score as scores
 from continual.adapter import generator
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError, unknown
 from continual.files import canonical, sha256
-from continual.head.base import Head
-from continual.ledger import Cell, Ledger, wilson
+from continual.ledger import Cell, Ledger
 from continual.method.base import Params
-from continual.predict import Pool, answers, features
+from continual.predict import answers, features
+from continual.score.base import Floats, Score, interval, value
 from continual.stream.base import Example, Task
-from continual.stream.text import Encoded, Reader
+from continual.stream.text import Reader
+from continual.stream.units import Encoded
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,21 @@ class Evaluator:
     def __init__(
         self,
         model: AdaptedEncoder,
-        pool: Pool,
         reader: Reader,
         ledger: Ledger,
         options: Evaluate,
         salt: str,
         seed: int,
     ) -> None:
-        self.model, self.pool, self.reader, self.ledger, self.options = model, pool, reader, ledger, options
+        self.model, self.reader, self.ledger, self.options = model, reader, ledger, options
         self.salt = salt  # what else a score depends on: encoder, pooling, length limit
         self.seed = seed
         self.forwarded = 0
 
     def seen(
-        self, stage: str, after: int, index: int, task: Task, modules: Sequence[str], answer: Callable[[], Tensor]
+        self, stage: str, after: int, index: int, task: Task, modules: Sequence[str], answer: Callable[[], Floats]
     ) -> Cell:
-        """The cell of a task that has a head: ``answer`` forwards its test rows and says which are right.
+        """The cell of a task that has a head: ``answer`` forwards its test rows and gives the statistics of its score.
 
         ``modules`` are the digests of what answers (module, head, mixer); where a cell with the same digests on the
         same rows is in the ledger, nothing is forwarded.
@@ -70,24 +71,34 @@ class Evaluator:
         key = self.key([*modules], task)
         if (old := self._known(key)) is not None:
             return _again(old, stage, after, index)
-        return cell_of(stage, after, index, answer(), how="own", key=key)
+        return self.cell(stage, after, index, task, answer(), key)
 
-    def right(self, task: Task, head: Head, head_params: Params) -> Tensor:
-        """(n,) which test rows are answered rightly by what is loaded in the encoder now, and this head."""
-        data = self.reader(task.test)
-        bank = HeadBank([(head, head_params)]).to(next(self.model.encoder.parameters()).device)
-        self.forwarded += len(data)
-        return answers(self.model, bank, self.pool, data) == data.labels
+    def cell(self, stage: str, after: int, index: int, task: Task, stats: Floats, key: str) -> Cell:
+        """The score of a task's rows by its own head, with its interval."""
+        score = score_of(task)
+        low, high = interval(score, stats, self.seed)
+        return Cell(stage, after, index, value(score, stats), len(stats), low, high, "own", key)
+
+    def stats(self, task: Task, head_params: Params) -> Floats:
+        """(n, k) the statistics of the task's score, answered by what is loaded in the encoder now, and this head."""
+        kind = head.named(task.head)
+        data = self.reader(task.test, kind, task.labels)
+        bank = HeadBank([(kind, head_params)]).to(next(self.model.encoder.parameters()).device)
+        self.forwarded += len(data.inputs)
+        return score_of(task).rows(answers(self.model, bank, data), data.wanted, task.labels)
 
     def unseen(
         self, stage: str, after: int, index: int, task: Task, module: str, load: Callable[[], object]
     ) -> Cell | None:
         """Nearest class mean on the features of the module that ``load`` puts into the encoder.
 
-        None where it is switched off; a cell without a score where a class has no training row.
+        None where it is switched off; a cell without a score where there are no classes, or one has no training row.
         """
         if self.options.unseen == "none":
             return None
+        if not head.named(task.head).classes:
+            why = f"a {task.head} task has no classes, so no class means"
+            return Cell(stage, after, index, None, len(task.test), how="ncm", why=why)
         shots = few(task, self.options.shots, self.seed)
         if missing := sorted(set(range(len(task.labels))) - {row.label for row in shots}):
             why = f"no training row of {[task.labels[i] for i in missing[:3]]}"
@@ -96,15 +107,17 @@ class Evaluator:
         if (old := self._known(key)) is not None:
             return _again(old, stage, after, index)
         load()
-        support, data = self.reader(shots), self.reader(task.test)
+        kind = head.named(task.head)
+        support, data = self.reader(shots, kind, task.labels), self.reader(task.test, kind, task.labels)
         self.forwarded += len(data) + len(support)
-        return cell_of(stage, after, index, self._nearest(support, data) == data.labels, how="ncm", key=key)
+        stats = score_of(task).rows(self._nearest(support, data), data.wanted, task.labels)
+        return replace(self.cell(stage, after, index, task, stats, key), how="ncm")
 
-    def _nearest(self, support: Encoded, data: Encoded) -> Tensor:
-        """(n,) the class whose mean over the support rows is nearest, by Euclidean distance."""
-        known = features(self.model, self.pool, support)
-        means = torch.stack([known[support.labels == c].mean(0) for c in support.labels.unique()])
-        return torch.cdist(features(self.model, self.pool, data), means).argmin(1)
+    def _nearest(self, support: Encoded, data: Encoded) -> list[int]:
+        """Of each row the class whose mean over the support rows is nearest, by Euclidean distance."""
+        known, labels = features(self.model, support), torch.tensor(support.wanted)
+        means = torch.stack([known[labels == c].mean(0) for c in labels.unique()])
+        return torch.cdist(features(self.model, data), means).argmin(1).tolist()
 
     def key(self, digests: list[str], task: Task) -> str:
         """Digest of all that a score depends on."""
@@ -129,20 +142,9 @@ def few(task: Task, shots: int, seed: int) -> Sequence[Example]:
     return rows
 
 
-def paired(right: Tensor, reference: Tensor, seed: int, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean difference of two answer vectors on the same rows, and its 95 % paired bootstrap interval."""
-    difference = right.double() - reference.double()
-    picks = torch.randint(len(difference), (draws, len(difference)), generator=generator(seed, "bootstrap"))
-    means = difference[picks].mean(1)
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
-    return float(difference.mean()), low, high
-
-
-def cell_of(stage: str, after: int, index: int, right: Tensor, *, how: str, key: str) -> Cell:
-    """The share of right answers, with its Wilson interval."""
-    hits, n = int(right.sum()), len(right)
-    low, high = wilson(hits, n)
-    return Cell(stage, after, index, hits / n, n, low, high, how, key)
+def score_of(task: Task) -> Score:
+    """How the task's answers are judged: by the score that it names, or that its head proposes."""
+    return scores.named(task.score or head.named(task.head).score)
 
 
 def _again(old: Cell, stage: str, after: int, index: int) -> Cell:

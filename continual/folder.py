@@ -12,8 +12,8 @@ from continual.errors import ContinualError, unknown
 
 def names(package: str) -> list[str]:
     """
-    >>> names("continual.method")
-    ['bottleneck', 'full', 'head', 'lora']
+    >>> names("continual.strategy")
+    ['isolated', 'sequential']
     """
     folder = importlib.import_module(package)
     return sorted(info.name for info in pkgutil.iter_modules(folder.__path__) if info.name != "base")

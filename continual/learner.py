@@ -20,26 +20,28 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.member import Member
-from continual.predict import Pool, features, to
+from continual.predict import features, to
 from continual.request import Learn, Learned
 from continual.slots import Slots
-from continual.types import Batch
+from continual.stream.units import examples
+from continual.types import Batch, States
 
 
 class Learner(pl.LightningModule):
     """Trains the members of its requests together, one optimizer step for all."""
 
-    def __init__(self, model: AdaptedEncoder, pool: Pool, requests: Sequence[Learn]) -> None:
+    def __init__(self, model: AdaptedEncoder, requests: Sequence[Learn]) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model, self.pool, self.requests = model, pool, tuple(requests)
+        self.model, self.requests = model, tuple(requests)
         self.composition = _load(model, self.requests)
         count = len(self.requests)
         self.bank = HeadBank([(r.head, r.head_params) for r in self.requests], train=range(count))
         self.members = [Member(i, request, self) for i, request in enumerate(self.requests)]
         adapters, mixers = list(model.slices()), [p for mixer in model.mixers().values() for p in mixer.parameters()]
         self.slots = Slots([*adapters, *self.bank.slices()], mixers, count)
-        self.frozen = not adapters and not mixers
+        pooled = all(request.head.reads == "pooled" for request in self.requests)
+        self.frozen = not adapters and not mixers and pooled
         self.seeds = torch.tensor([request.seed for request in self.requests])
         self.dropout = any(request.adapters[0].method.dropout for request in self.requests)
 
@@ -78,31 +80,36 @@ class Learner(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return to(batch, device)
 
-    def pooled(self, batch: Batch) -> Tensor:
-        """(B, d): computed before where nothing below the heads is trained."""
+    def states(self, batch: Batch) -> States:
+        """What the heads read: computed before where nothing below them is trained and all read pooled states."""
         if batch.pooled is not None:
-            return batch.pooled
+            return States(batch.pooled[:, None], batch.pooled, torch.ones_like(batch.pooled[:, :1]))
         noise = None
         if self.dropout and batch.step is not None:
             member = batch.member if batch.member is not None else torch.zeros_like(batch.step)
             noise = self.seeds.to(member.device)[member]
-        return self.pool(self.model(batch, noise), batch.mask)
+        return self.model.read(batch, noise)
 
     def features(self) -> list[Tensor] | None:
-        """For each member its rows' pooled states, where these never change in training; else None."""
+        """For each member its units' pooled states, where these never change in training; else None."""
         if not self.frozen:
             return None
-        return [features(self.model, self.pool, m.request.train, self.index_of(m)) for m in self.members]
+        return [features(self.model, m.request.train, self.index_of(m)) for m in self.members]
 
     def _losses(self, batch: Batch) -> Tensor:
         """(N,) each member's mean loss over its own rows, penalties included; 0 for a member without rows."""
-        member = batch.member if batch.member is not None else torch.zeros_like(batch.labels)
-        total = torch.zeros(len(self.members), device=batch.labels.device, dtype=torch.get_default_dtype())
-        rows = torch.bincount(member, minlength=len(self.members)).clamp_min(1)
-        for answer in self.bank(self.pooled(batch), batch.member):
-            loss = answer.head.loss(answer.logits, batch.labels[answer.rows])
+        of = examples(batch)
+        member = batch.member if batch.member is not None else torch.zeros_like(of)
+        total = torch.zeros(len(self.members), device=of.device, dtype=torch.get_default_dtype())
+        for answer in self.bank(self.states(batch), batch.member):
+            if not len(answer.rows):
+                continue
+            mine, local = of[answer.rows].unique(return_inverse=True)
             owner = member[answer.rows]
-            total = total.to(loss.dtype).index_add(0, owner, loss / rows[owner])
+            loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], local, owner)
+            whose = torch.zeros_like(mine).scatter(0, local, owner)
+            rows = torch.bincount(whose, minlength=len(self.members)).clamp_min(1)
+            total = total.to(loss.dtype).index_add(0, whose, loss / rows[whose])
         extra = [m.request.strategy.penalty(m, batch) for m in self.members]
         if self.composition is not None:
             extra[0] = extra[0] + self.composition.penalty(self.model)

@@ -13,6 +13,7 @@ from continual.encoder.adapted import mixer_params
 from continual.method.base import Params
 from continual.predict import answers
 from continual.request import Learn
+from continual.score.base import value
 from continual.stream.batching import epoch_batches
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ class Member:
         return self.request.lr * (len(self.batches) - step) / (len(self.batches) - warm)
 
     def state(self) -> State:
-        """The member as it is now, and its accuracy on the validation rows."""
-        learner, valid = self.learner, self.request.valid
-        found = answers(learner.model, learner.bank, learner.pool, valid, learner.index_of(self))
+        """The member as it is now, and its score on the validation rows."""
+        learner, valid, score = self.learner, self.request.valid, self.request.score
+        found = answers(learner.model, learner.bank, valid, learner.index_of(self))
         return State(
-            score=float((found == valid.labels).float().mean()),
+            score=value(score, score.rows(found, valid.wanted, self.request.labels)),
             adapter=learner.model.take(self.index),
             head_params=learner.bank.take(self.index),
             mixers=mixer_params(learner.model),

@@ -14,7 +14,6 @@ from continual import folder, method
 from continual.composition.base import Composition
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
-from continual.encoder.adapted import POOLS
 from continual.encoder.load import Encoder
 from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
@@ -45,7 +44,6 @@ class Parts:
     evaluate: Evaluate = field(default_factory=Evaluate)
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
-    pooling: str = "mean"
     target: str | None = None
     runs: Path = Path("runs")
     store: Path = Path("store")
@@ -60,8 +58,6 @@ class Parts:
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise ContinualError(f"seed must be a whole number, got {self.seed!r}")
-        if self.pooling not in POOLS:
-            raise unknown("pooling", self.pooling, POOLS)
         if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:
             raise unknown("target", self.target, [task.name for task in self.stream.tasks])
         self._check_compositions()
@@ -85,7 +81,7 @@ class Parts:
             "encoder": self.encoder.fingerprint,
             "reading": self.encoder.reading,
             "max_length": self.encoder.max_length,
-            "pooling": self.pooling,
+            "pooling": self.encoder.pooling,
             "stream": self.stream.digest,
             "method": [method.name_of(self.method), folder.arguments(self.method)],
             "strategy": [self.strategy_name, folder.arguments(self.strategy)],

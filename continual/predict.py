@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,32 +12,33 @@ from torch import Tensor
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
 from continual.stream.batching import test_batches
-from continual.stream.text import Encoded, collate
+from continual.stream.units import Encoded, collate, examples
 from continual.types import Batch
-
-Pool = Callable[[Tensor, Tensor], Tensor]
-"""(B, T, d) states, (B, T) mask -> (B, d)."""
 
 BATCH = 64
 """Rows of an evaluation batch; a constant, so that a score never depends on how a run was configured to train."""
 
 
 @torch.no_grad()
-def features(model: AdaptedEncoder, pool: Pool, data: Encoded, member: int | None = None) -> Tensor:
-    """(n, d) pooled states of each row, on the CPU, in the encoder's precision and the order of the rows."""
-    found = torch.empty(len(data), model.width, dtype=next(model.encoder.parameters()).dtype)
+def features(model: AdaptedEncoder, data: Encoded, member: int | None = None) -> Tensor:
+    """(units, d) pooled states of each unit, on the CPU, in the encoder's precision and the order of the units."""
+    found = torch.empty(len(data.inputs), model.width, dtype=next(model.encoder.parameters()).dtype)
     for rows, batch in forward_batches(model, data, member):
-        found[rows] = pool(model(batch), batch.mask).to(found)
+        found[data.units(rows)[0]] = model.read(batch).pooled.to(found)
     return found
 
 
 @torch.no_grad()
-def answers(model: AdaptedEncoder, bank: HeadBank, pool: Pool, data: Encoded, member: int | None = None) -> Tensor:
-    """(n,) decoded answers of each row, on the CPU, in the order of the rows."""
-    found = torch.full((len(data),), -1, dtype=torch.long)
+def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | None = None) -> list[Any]:
+    """The decoded answer of each row, in the order of the rows."""
+    found: list[Any] = [None] * len(data)
     for rows, batch in forward_batches(model, data, member):
-        for answer in bank(pool(model(batch), batch.mask), batch.member):
-            found[rows[answer.rows.cpu()]] = answer.head.decode(answer.logits).cpu()
+        units, of = data.units(rows), examples(batch)
+        for answer in bank(model.read(batch), batch.member):
+            marks = [None if data.marks is None else data.marks[units[0][i]] for i in answer.rows.tolist()]
+            mine, local = of[answer.rows].unique(return_inverse=True)
+            for row, said in zip(mine.tolist(), answer.head.decode(answer.logits, marks, local), strict=True):
+                found[int(rows[row])] = said
     return found
 
 
@@ -46,10 +48,11 @@ def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) ->
     for rows in test_batches(data.lengths, BATCH):
         batch = to(collate(data, rows), device)
         if member is not None:
-            batch.member = torch.full((len(rows),), member, dtype=torch.long, device=device)
+            batch.member = torch.full((len(batch.inputs),), member, dtype=torch.long, device=device)
         yield rows, batch
 
 
 def to(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
-    return replace(batch, **{name: t.to(device) for name, t in vars(batch).items() if t is not None})
+    moved = {name: t.to(device) for name, t in vars(batch).items() if isinstance(t, Tensor)}
+    return replace(batch, **moved, targets={kind: t.to(device) for kind, t in batch.targets.items()})

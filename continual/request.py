@@ -11,8 +11,9 @@ from continual.composition.base import Composition
 from continual.errors import ContinualError
 from continual.head.base import Head
 from continual.method.base import Params
+from continual.score.base import Score
 from continual.strategy.base import Strategy
-from continual.stream.text import Encoded
+from continual.stream.units import Encoded
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Learn:
     head_params: Params = field(repr=False)
     train: Encoded = field(repr=False)
     valid: Encoded = field(repr=False)
+    score: Score
+    labels: tuple[str, ...]
     recipe: Recipe
     lr: float
     seed: int

@@ -8,9 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
-from torch import Tensor
-
-from continual import head
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
 from continual.ledger import Cell
@@ -18,6 +15,7 @@ from continual.logs import conclude
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
+from continual.score.base import Floats
 from continual.session import Session
 from continual.stream.lint import check
 from continual.summary import summarize
@@ -94,10 +92,9 @@ def _seen(session: Session, stage: str, after: int, index: int) -> Cell:
     if own is None or module is None:
         return Cell(stage, after, index, None, len(task.test), why="its training diverged")
 
-    def answer() -> Tensor:
+    def answer() -> Floats:
         session.model.load([session.adapter(module)])
-        head_params = session.store.get(own.module.digest).head
-        return session.evaluator.right(task, head.named(task.head), head_params)
+        return session.evaluator.stats(task, session.store.get(own.module.digest).head)
 
     session.model.mix(None)
     return session.evaluator.seen(stage, after, index, task, [module.module.digest, own.module.digest], answer)

@@ -12,9 +12,9 @@ from continual import composition as compositions
 from continual import folder, head, method
 from continual.adapter import Adapter, flatten, fresh, generator, unflatten
 from continual.composition.base import Composition
-from continual.encoder.adapted import POOLS, AdaptedEncoder
+from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
-from continual.evaluate import Evaluator
+from continual.evaluate import Evaluator, score_of
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
 from continual.ledger import Ledger
 from continual.method.base import Described
@@ -23,6 +23,7 @@ from continual.report.record import Gain, Module, Record, Weights, load
 from continual.request import Learn, Learned
 from continual.store import Card, EncoderRef, Store
 from continual.stream.base import Task
+from continual.stream.image import ImageReader
 from continual.stream.text import Reader
 
 
@@ -49,8 +50,8 @@ class Session:
         for path in (parts.runs, parts.store, self.folder):
             require_writable(Path(path))
         self.store = Store(parts.store)
-        self.pool = POOLS[parts.pooling]
-        self.reader = Reader(parts.encoder.tokenizer, parts.encoder.max_length)
+        made = ImageReader if parts.encoder.arch.image else Reader
+        self.reader = made(parts.encoder.tokenizer, parts.encoder.max_length)
         self.warnings: list[str] = []
         self.gains: list[Gain] = []
         self.weights: list[Weights] = []
@@ -66,10 +67,8 @@ class Session:
         encoder = self.parts.encoder
         if (self.journal or self.ledger.cells) and self.finished is None:
             self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")
-        salt = sha256(canonical([encoder.fingerprint, encoder.reading, self.parts.pooling, encoder.max_length]))
-        self.evaluator = Evaluator(
-            self.model, self.pool, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed
-        )
+        salt = sha256(canonical([encoder.fingerprint, encoder.reading, encoder.pooling, encoder.max_length]))
+        self.evaluator = Evaluator(self.model, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -102,7 +101,7 @@ class Session:
     def fresh(self, kind: Described, name: str) -> Adapter:
         """A new adapter whose values are f(seed, name)."""
         seed = int(generator(self.parts.seed, "init", name).initial_seed())
-        return fresh(kind, self.model.shapes, self.model.weights, seed)
+        return fresh(kind, self.model.shapes, self.model.weights, seed, self.model.absent)
 
     def request(
         self,
@@ -120,8 +119,10 @@ class Session:
             adapters=adapters,
             head=kind,
             head_params=kind.init(parts.encoder.width, len(task.labels), rng),
-            train=self.reader(task.train if rows is None else rows),
-            valid=self.reader(task.valid),
+            train=self.reader(task.train if rows is None else rows, kind, task.labels),
+            valid=self.reader(task.valid, kind, task.labels),
+            score=score_of(task),
+            labels=task.labels,
             recipe=parts.recipe_for(composition),
             lr=parts.rate_for(adapters[0].method, composition),
             seed=int(generator(parts.seed, "order", name).initial_seed()),
@@ -132,7 +133,7 @@ class Session:
     def keep(self, key: str, task: Task, request: Learn, learned: Learned, parents: tuple[str, ...] = ()) -> Kept:
         """Store what was learned and enter it in the journal; what diverged is entered, but not stored."""
         composition, why = request.composition, learned.diverged or _not_finite(learned)
-        label = method.name_of(request.adapters[0].method) if composition is None else compositions.name_of(composition)
+        label = method.name_of(learned.adapter.method) if composition is None else compositions.name_of(composition)
         name = self._name(task, label)
         digest, version, size = "", 0, 0
         if not why:
@@ -178,9 +179,9 @@ class Session:
         return Card(
             kind="adapter" if request.composition is None else "composition",
             method=label,
-            arguments=folder.arguments(what),
+            arguments=folder.arguments(what if request.composition else learned.adapter.method),
             encoder=EncoderRef(name=encoder.name, revision=encoder.revision, fingerprint=encoder.fingerprint),
-            pooling=parts.pooling,
+            pooling=encoder.pooling,
             head=task.head,
             labels=task.labels,
             parents=parents,

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from continual import head
 from continual.encoder.load import fingerprint
 from continual.errors import ContinualError
 from continual.metric.base import measure
@@ -80,13 +81,14 @@ def _record(session: Session, started: float) -> Record:
 
 
 def _task(session: Session, task: Task) -> TaskFacts:
+    kind = head.named(task.head)
     return TaskFacts(
         name=task.name,
         labels=list(task.labels),
         train=len(task.train),
         valid=len(task.valid),
         test=len(task.test),
-        truncated=sum(session.reader(rows).truncated for rows in task.splits.values()),
+        truncated=sum(session.reader(rows, kind, task.labels).truncated for rows in task.splits.values()),
         source=task.source,
         digest=task.digest,
     )

@@ -17,14 +17,14 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from continual.choose import chosen
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError, unknown
 from continual.learner import Learner
 from continual.member import Member
-from continual.predict import Pool
 from continual.progress import Progress
 from continual.request import Learn, Learned
-from continual.stream.text import Encoded, collate, join
+from continual.stream.units import Encoded, collate, join
 from continual.types import Batch
 
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
@@ -36,11 +36,13 @@ class Machine:
     """Where and how it runs; what is learned does not depend on it, beyond rounding.
 
     accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one. A run uses one device
+    gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time
     """
 
     accelerator: str = "cpu"
     devices: int = 1
     precision: str = "32-true"
+    gradient_checkpointing: bool = False
     log_every: int = 10
     loggers: tuple[Logger, ...] = field(default=(), repr=False)
 
@@ -73,26 +75,30 @@ class Steps(Dataset[Batch]):
         live = [m for m in self.members if step < len(m.batches) and not m.stopped] or [self.members[0]]
         parts = [self._part(m, min(step, len(m.batches) - 1)) for m in live]
         batch = parts[0] if len(parts) == 1 else join(parts, live[0].request.train.pad)
-        batch.step = torch.full((len(batch.labels),), step)
+        batch.step = torch.full((len(batch.row),), step)
         if len(self.members) > 1:
-            sizes = torch.tensor([len(part.labels) for part in parts])
+            sizes = torch.tensor([len(part.row) for part in parts])
             batch.member = torch.tensor([m.index for m in live]).repeat_interleave(sizes)
         if self.pooled is not None:
-            rows = [self.pooled[m.index][m.batches[min(step, len(m.batches) - 1)]] for m in live]
-            batch.pooled = torch.cat(rows)
+            batch.pooled = torch.cat([self._pooled(m, self.pooled[m.index], step) for m in live])
         return batch
+
+    @staticmethod
+    def _pooled(member: Member, pooled: Tensor, step: int) -> Tensor:
+        return pooled[member.request.train.units(member.batches[min(step, len(member.batches) - 1)])[0]]
 
     def _part(self, member: Member, step: int) -> Batch:
         data: Encoded = member.request.train
         return collate(data, member.batches[step])
 
 
-def learn(
-    model: AdaptedEncoder, pool: Pool, requests: Sequence[Learn], machine: Machine, progress: Progress
-) -> list[Learned]:
+def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, progress: Progress) -> list[Learned]:
     """Train the requests together and answer each."""
     start = time.perf_counter()
-    learner = Learner(model, pool, requests)
+    model.to(device_of(machine))
+    if machine.gradient_checkpointing:
+        model.checkpoint()
+    learner = Learner(model, [chosen(model, request) for request in requests])
     model.to(device_of(machine))
     loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
     trainer = _trainer(machine, progress, len(loader))

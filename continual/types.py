@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a site: widths of its input and its output, and the attention heads where it has any."""
+    """Of a site: widths of its input and its output; at an attention site how many heads share the width."""
 
     d_in: int
     d_out: int
@@ -20,21 +21,36 @@ class Shape:
 
 @dataclass
 class Batch:
-    """Rows that go through the encoder together; B rows, T tokens.
+    """Units that go through the encoder together: U sequences of T tokens, or U images.
 
-    ids    (B, T) token ids, filled up with the tokenizer's padding id
-    mask   (B, T) 1 on tokens, 0 on padding
-    labels (B,)   class indices of each row's own task; -1 where there is none
-    row    (B,)   64-bit content id of each row: the same text has the same id in every batch
-    member (B,)   which loaded adapter answers each row; None: the only one, or all of them (a mix)
-    step   (B,)   each row's training step, counted by its own member (for dropout); None outside training
-    pooled (B, d) pooled states that were computed before: the encoder is skipped; None: it is run
+    A row of a task is one unit for most heads; a multiple-choice question has a unit per option, and a text longer than
+    the encoder's limit has a unit per window where the head reads windows.
+
+    inputs  (U, T) token ids, filled up with the tokenizer's padding id; or (U, 3, height, width) pixels
+    mask    (U, T) 1 on tokens, 0 on padding; None for images, where every token counts
+    segment (U, T) which of two texts each token is of, 0 or 1; None: all are of the first
+    row     (U,)   64-bit content id of each unit: the same text has the same id in every batch
+    example (U,)   which row of the batch each unit is of, ascending from 0; None: every unit is a row of its own
+    targets what each kind of head is to answer, by the head's path: (u, …) for the u units of that kind, in order
+    member  (U,)   which loaded adapter answers each unit; None: the only one, or all of them (a mix)
+    step    (U,)   each unit's training step, counted by its own member (for dropout); None outside training
+    pooled  (U, d) pooled states that were computed before: the encoder is skipped; None: it is run
     """
 
-    ids: Tensor
-    mask: Tensor
-    labels: Tensor
+    inputs: Tensor
+    mask: Tensor | None
     row: Tensor
+    example: Tensor | None = None
+    targets: dict[Hashable, Tensor] = field(default_factory=dict)
     member: Tensor | None = None
     step: Tensor | None = None
     pooled: Tensor | None = None
+    segment: Tensor | None = None
+
+
+class States(NamedTuple):
+    """What an encoder says of a batch: (U, T, d) of each token, (U, d) pooled, and the (U, T) mask of both."""
+
+    tokens: Tensor
+    pooled: Tensor
+    mask: Tensor

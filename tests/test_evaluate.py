@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.evaluate import Evaluate, Evaluator, few, paired
 from continual.ledger import Ledger, wilson
@@ -23,7 +23,7 @@ TASK = toy.tasks(count=1, classes=3, train=60, valid=12, test=40)[0]
 
 def evaluator(model: AdaptedEncoder, options: Evaluate, ledger: Ledger | None = None) -> Evaluator:
     reader = Reader(tiny.tokenizer(toy.WORDS), max_length=48)
-    return Evaluator(model, mean_pool, reader, ledger or Ledger([TASK.name]), options, "salt", seed=0)
+    return Evaluator(model, reader, ledger or Ledger([TASK.name]), options, "salt", seed=0)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_an_unseen_task_is_scored_by_the_nearest_class_mean(model: AdaptedEncode
     scorer = evaluator(model, Evaluate(shots=shots))
     cell = scorer.unseen("zero", -1, 0, TASK, "bare", lambda: None)
     support = few(TASK, shots, 0)
-    known, tested = (features(model, mean_pool, scorer.reader(rows)).double().numpy() for rows in (support, TASK.test))
+    known, tested = (features(model, scorer.reader(rows)).double().numpy() for rows in (support, TASK.test))
     labels = np.array([row.label for row in support])
     means = np.stack([known[labels == c].mean(0) for c in range(3)])
     answers = ((tested[:, None] - means[None]) ** 2).sum(-1).argmin(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from continual.adapter import fresh
 from continual.composition.fusion import Fusion
-from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import fingerprint
 from continual.errors import ContinualError
 from continual.learner import Learner
@@ -177,7 +177,7 @@ def test_nothing_but_a_head_trains_on_features_computed_once(
 
 
 def test_the_rate_warms_up_and_then_falls_in_a_line(model: AdaptedEncoder) -> None:
-    learner = Learner(model, mean_pool, [ask(model, LoRA(), epochs=5, warmup=0.2, lr=0.7)])
+    learner = Learner(model, [ask(model, LoRA(), epochs=5, warmup=0.2, lr=0.7)])
     [member] = learner.members
     rates = [member.rate(step) for step in range(31)]
     assert rates[:6] == pytest.approx([0.7 * (s + 1) / 7 for s in range(6)])

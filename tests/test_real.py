@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_module
 
 from continual.build import build
 from continual.drive import run_stream
-from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import load
 from continual.errors import ContinualError
 from continual.predict import features
@@ -33,7 +33,7 @@ def test_the_embedded_encoder_knows_what_is_alike() -> None:
     loaded = encoder()
     texts = ["The film was a delight.", "I loved that movie.", "Crude oil prices fell on Monday."]
     rows = Reader(loaded.tokenizer, loaded.max_length)([Example(text, 0) for text in texts])
-    vectors = torch.nn.functional.normalize(features(AdaptedEncoder(loaded), mean_pool, rows))
+    vectors = torch.nn.functional.normalize(features(AdaptedEncoder(loaded), rows))
     alike, apart = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
     assert alike > 0.5 > apart + 0.2
 

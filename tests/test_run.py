@@ -30,7 +30,6 @@ from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
 from continual.metric.base import measure
 from continual.parts import Parts
-from continual.predict import Pool
 from continual.report.record import CellFacts, Record, load
 from continual.request import Learn, Learned, Recipe
 from continual.store import Store
@@ -279,7 +278,7 @@ def test_a_module_damaged_during_the_run_is_named_and_not_called_unchanged(
 ) -> None:
     parts = running.parts(tmp_path)
 
-    def tampering(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         if requests[0].name == "learn/2":
             path = next(Path(parts.store).glob("objects/*/adapter.safetensors"))
             data = bytearray(path.read_bytes())
@@ -327,7 +326,7 @@ def test_an_encoder_changed_during_the_run_is_not_called_unchanged(
 def test_a_composition_that_changes_its_frozen_modules_is_a_bug_that_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tampering(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         learned = trainer.learn(model, pool, requests, *rest)
         if requests[0].composition is not None:
             with torch.no_grad():
@@ -345,7 +344,7 @@ def test_the_encoder_is_given_back_without_hooks_however_the_run_ends(
     encoder = running.encoder()
     before = fingerprint(encoder.model)
 
-    def failing(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def failing(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         if requests[0].name == "learn/1":
             raise RuntimeError("out of memory")
         return trainer.learn(model, pool, requests, *rest)
@@ -455,7 +454,7 @@ def test_where_a_run_is_kept_and_shown_changes_nothing(tmp_path: Path) -> None:
 def diverging(*names: str):
     """``learn`` with NaN in the head of these requests."""
 
-    def learn(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def learn(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         requests = [
             replace(r, head_params={k: t * torch.nan for k, t in r.head_params.items()}) if r.name in names else r
             for r in requests
@@ -483,7 +482,7 @@ def test_a_sequential_run_goes_on_from_the_last_good_module(tmp_path: Path, monk
     started = []
     learn = diverging("learn/1")
 
-    def watching(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def watching(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         started.append(requests[0].adapters[0].digest())
         return learn(model, pool, requests, *rest)
 
@@ -504,7 +503,7 @@ def test_a_learning_rate_that_ruins_the_modules_is_a_failure_that_stores_nothing
 
 
 def test_a_module_that_its_last_step_ruined_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ruining(model: AdaptedEncoder, pool: Pool, requests: list[Learn], *rest: object) -> list[Learned]:
+    def ruining(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         [learned] = trainer.learn(model, pool, requests, *rest)
         bad = {key: tensor * torch.nan for key, tensor in learned.head_params.items()}
         return [replace(learned, head_params=bad) if requests[0].name == "learn/1" else learned]

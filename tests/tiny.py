@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    ElectraConfig,
-    ElectraModel,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from continual import folder, predict
+from continual import folder, predict, score
 from continual.adapter import Adapter, fresh, generator
 from continual.bank import HeadBank
-from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.arch import ARCHS
 from continual.encoder.load import Encoder, wrap
 from continual.head.base import Head
 from continual.head.classify import Classify
@@ -32,20 +25,59 @@ from continual.method.lora import LoRA
 from continual.progress import Progress
 from continual.request import Learn, Learned, Recipe
 from continual.stream.base import Task
-from continual.stream.text import Encoded, Reader
+from continual.stream.text import Reader
+from continual.stream.units import Encoded
 from continual.task_streams import toy
 from continual.trainer import Machine, learn
 from continual.types import Batch
 
-FAMILIES = ("bert", "roberta", "distilbert", "electra")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_BERT_LIKE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
+_SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+_TEXT = {**_SIZES, "vocab_size": 256, "pad_token_id": 0, "max_position_embeddings": 64}
+_ENDS = {"bos_token_id": 2, "eos_token_id": 3}
+_PIXELS = {**_SIZES, "image_size": 16, "patch_size": 8}
+_RELATIVE = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
 }
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "bert": lambda: hf.BertModel(hf.BertConfig(**_TEXT), add_pooling_layer=False),
+    "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**_TEXT, type_vocab_size=1), add_pooling_layer=False),
+    "xlm-roberta": lambda: hf.XLMRobertaModel(hf.XLMRobertaConfig(**_TEXT, type_vocab_size=1), add_pooling_layer=False),
+    "camembert": lambda: hf.CamembertModel(hf.CamembertConfig(**_TEXT, type_vocab_size=1), add_pooling_layer=False),
+    "distilbert": lambda: hf.DistilBertModel(
+        hf.DistilBertConfig(
+            vocab_size=256, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64, pad_token_id=0
+        )
+    ),
+    "electra": lambda: hf.ElectraModel(hf.ElectraConfig(**_TEXT, embedding_size=16)),
+    "albert": lambda: hf.AlbertModel(hf.AlbertConfig(**_TEXT, embedding_size=16, **_ENDS), add_pooling_layer=False),
+    "deberta-v2": lambda: hf.DebertaV2Model(hf.DebertaV2Config(**_TEXT, **_RELATIVE)),
+    "mpnet": lambda: hf.MPNetModel(hf.MPNetConfig(**{**_TEXT, "pad_token_id": 1}), add_pooling_layer=False),
+    "modernbert": lambda: hf.ModernBertModel(
+        hf.ModernBertConfig(**_TEXT, **_ENDS, cls_token_id=2, sep_token_id=3, global_attn_every_n_layers=2)
+    ),
+    "vit": lambda: hf.ViTModel(hf.ViTConfig(**_PIXELS), add_pooling_layer=False),
+    "dinov2": lambda: hf.Dinov2Model(
+        hf.Dinov2Config(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, mlp_ratio=2, image_size=16, patch_size=8
+        )
+    ),
+    "clip_text_model": lambda: hf.CLIPTextModel(hf.CLIPTextConfig(**_TEXT, **_ENDS)),
+    "clip_vision_model": lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**_PIXELS)),
+    "siglip_text_model": lambda: hf.SiglipTextModel(hf.SiglipTextConfig(**_TEXT, **_ENDS)),
+    "siglip_vision_model": lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**_PIXELS)),
+}
+FAMILIES = tuple(MODELS)
+IMAGES = tuple(family for family, rows in ARCHS.items() if rows[0].image)
+TEXTS = tuple(family for family in FAMILIES if family not in IMAGES)
+POST_NORM = ("bert", "roberta", "distilbert", "electra")
+"""The four that most tests run on; the whole matrix of methods and families is tests/encoder/test_matrix.py."""
 
 
 def tokenizer(words: tuple[str, ...] | list[str] = ()) -> PreTrainedTokenizerFast:
@@ -53,26 +85,21 @@ def tokenizer(words: tuple[str, ...] | list[str] = ()) -> PreTrainedTokenizerFas
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
 
 
-def model(family: str = "bert", vocab: int = 256, seed: int = 0) -> torch.nn.Module:
+def processor() -> Any:
+    """Of 16 x 16 pixels."""
+    return hf.ViTImageProcessorPil(size={"height": 16, "width": 16})
+
+
+def model(family: str = "bert", seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
-    if family == "bert":
-        made = BertModel(BertConfig(vocab_size=vocab, pad_token_id=0, **_BERT_LIKE), add_pooling_layer=False)
-    elif family == "roberta":
-        made = RobertaModel(RobertaConfig(vocab_size=vocab, pad_token_id=0, **_BERT_LIKE), add_pooling_layer=False)
-    elif family == "electra":
-        made = ElectraModel(ElectraConfig(vocab_size=vocab, embedding_size=16, pad_token_id=0, **_BERT_LIKE))
-    else:
-        config = DistilBertConfig(
-            vocab_size=vocab, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64, pad_token_id=0
-        )
-        made = DistilBertModel(config)
+    made = MODELS[family]()
     # Fresh BERT weights are so small that every layer is nearly the identity; these make errors visible.
     with torch.no_grad():
         for parameter in made.parameters():
@@ -82,7 +109,8 @@ def model(family: str = "bert", vocab: int = 256, seed: int = 0) -> torch.nn.Mod
 
 
 def encoder(family: str = "bert", seed: int = 0, words: tuple[str, ...] | list[str] = ()) -> Encoder:
-    return wrap(model(family, seed=seed), tokenizer(words), name=f"tiny-{family}", max_length=48)
+    reads = processor() if family in IMAGES else tokenizer(words)
+    return wrap(model(family, seed), reads, name=f"tiny-{family}", max_length=48)
 
 
 def batch(rows: int = 6, tokens: int = 9, short: int = 5, seed: int = 0, vocab: int = 256) -> Batch:
@@ -91,7 +119,15 @@ def batch(rows: int = 6, tokens: int = 9, short: int = 5, seed: int = 0, vocab: 
     ids = torch.randint(5, vocab, (rows, tokens), generator=rng)
     mask = torch.ones_like(ids)
     ids[0, short:], mask[0, short:] = 0, 0
-    return Batch(ids=ids, mask=mask, labels=torch.zeros(rows, dtype=torch.long), row=torch.arange(rows))
+    return Batch(inputs=ids, mask=mask, row=torch.arange(rows))
+
+
+def batch_for(family: str, rows: int = 6, seed: int = 0) -> Batch:
+    """What the family reads: tokens or pixels."""
+    if family not in IMAGES:
+        return batch(rows, seed=seed)
+    rng = torch.Generator().manual_seed(seed)
+    return Batch(inputs=torch.randn(rows, 3, 16, 16, generator=rng), mask=None, row=torch.arange(rows))
 
 
 def methods() -> list[Described]:
@@ -116,8 +152,10 @@ def request(model: AdaptedEncoder, adapter: Adapter, task: Task | None = None, s
         adapters=(Adapter(adapter.method, {a: cast(p, dtype) for a, p in adapter.params.items()}),),
         head=head,
         head_params=cast(params, dtype),
-        train=read(task.train),
-        valid=read(task.valid),
+        train=read(task.train, head, task.labels),
+        valid=read(task.valid, head, task.labels),
+        score=score.named("accuracy"),
+        labels=task.labels,
         recipe=Recipe(**{"epochs": 2, "batch_size": 16} | recipe),
         lr=adapter.method.lr,
         seed=seed,
@@ -126,12 +164,12 @@ def request(model: AdaptedEncoder, adapter: Adapter, task: Task | None = None, s
 
 def train(model: AdaptedEncoder, *requests: Learn) -> list[Learned]:
     """Learned together, without a word."""
-    return learn(model, mean_pool, requests, Machine(), Progress(quiet=True))
+    return learn(model, requests, Machine(), Progress(quiet=True))
 
 
-def answers(model: AdaptedEncoder, head: Head, params: Params, data: Encoded) -> torch.Tensor:
+def answers(model: AdaptedEncoder, head: Head, params: Params, data: Encoded) -> list[Any]:
     """What is loaded now, with this head, says of these rows."""
-    return predict.answers(model, HeadBank([(head, params)]), mean_pool, data)
+    return predict.answers(model, HeadBank([(head, params)]), data)
 
 
 def cast(params: Params, dtype: torch.dtype) -> Params:

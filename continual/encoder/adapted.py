@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
-from continual.adapter import WEIGHTS, Adapter, Params, flatten
+from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
 from continual.encoder import noise
-from continual.encoder.arch import arch_of, layers_of
+from continual.encoder.attention import AttentionSite, attend
+from continual.encoder.group import Group
 from continual.encoder.load import Encoder
-from continual.encoder.site import Route, Site
+from continual.encoder.pool import pooled
+from continual.encoder.prompt import PromptSite
+from continual.encoder.site import Holder, Route, Site
+from continual.encoder.survey import places
 from continual.errors import ContinualError
-from continual.method.base import WeightMethod
-from continual.types import Batch, Shape
+from continual.method import name_of
+from continual.method.base import Bundled, Spread, WeightMethod, layers_in
+from continual.types import Batch, Shape, States
 
 
 class AdaptedEncoder(nn.Module):
@@ -28,50 +34,80 @@ class AdaptedEncoder(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        config = encoder.model.config
-        if getattr(config, "chunk_size_feed_forward", 0):
+        if getattr(encoder.model.config, "chunk_size_feed_forward", 0):
             raise ContinualError("chunk_size_feed_forward must be 0: gates average over all tokens of a text at once")
+        self.arch, self.pooling, self.segments = encoder.arch, encoder.pooling, encoder.segments
+        self.max_length, self.positions = encoder.max_length, encoder.positions
         self.encoder = encoder.model
         self.width = encoder.width
+        self.absent: Mapping[str, str] = encoder.absent
         self.route = Route()
         self.sites = nn.ModuleDict()
         self._hooks = []
-        arch = arch_of(encoder.family)
-        for number, layer in enumerate(layers_of(encoder.model, arch)):
-            for name, place in arch.sites.items():
-                module = layer.get_submodule(place.path)
-                address = f"{number}/{name}"
-                site = Site(address, place, _shape(module), self.route, len(self.sites))
-                self._hooks.append(module.register_forward_hook(site))
-                self.sites[address] = site
+        for address, place, layer, shape in places(encoder.model, self.arch, encoder.heads):
+            if place.how == "attention":
+                site = AttentionSite(address, shape, self.route)
+                self._hooks += site.attach(layer.get_submodule(place.path))
+            else:
+                site = Site(address, place, shape, self.route, len(self.sites))
+                self._hooks += site.attach(layer)
+            self.sites[address] = site
+        if self.arch.embeds:
+            width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
+            self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
+        self.shared = Holder(SHARED, Shape(self.width, self.width), self.route)
+        if self.attentions:
+            attend(encoder.model)
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
+        self._recomputes = False
 
     def release(self) -> None:
         """Take the hooks off the encoder for good: it may serve another run, which must not meet these adapters."""
         for hook in self._hooks:
             hook.remove()
+        for module in self.encoder.modules():
+            module.__dict__.pop("_site", None)
 
     def train(self, mode: bool = True) -> AdaptedEncoder:
         """Adapters and mixers change mode; the encoder stays in evaluation mode: its own dropout is never used."""
         super().train(mode)
         self.encoder.eval()
+        self._recompute()
         return self
+
+    def checkpoint(self) -> None:
+        """Gradient checkpointing: a layer's activations are computed again when they are needed, not kept."""
+        self.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        self._recomputes = True
+        self._recompute()
+
+    def _recompute(self) -> None:
+        # Transformers checkpoints layers in training mode only. The mode of the layer itself switches nothing else:
+        # what it is made of, dropout above all, stays in evaluation mode.
+        for module in self.encoder.modules():
+            if self._recomputes and hasattr(module, "gradient_checkpointing"):
+                module.training = self.training
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        return {address: site.shape for address, site in self._sites()}
+        return {address: site.shape for address, site in self._holders() if address != SHARED}
 
     @property
     def weights(self) -> dict[str, Tensor]:
         return dict(self.encoder.named_parameters())
+
+    @property
+    def attentions(self) -> list[AttentionSite]:
+        """Lowest layer first."""
+        return [site for site in self.sites.values() if isinstance(site, AttentionSite)]
 
     def load(self, adapters: Sequence[Adapter], *, train: Collection[int] = ()) -> None:
         """Fill the sites with these adapters, replacing what was there; those whose index is in ``train`` learn.
 
         Raises ContinualError for an adapter made for other sites, and for a weight method beside other adapters.
         """
-        known = {*self.sites, WEIGHTS}
+        known = {*self.sites, SHARED, WEIGHTS}
         for adapter in adapters:
             if foreign := [address for address in adapter.params if address not in known]:
                 raise ContinualError(f"the adapter has {foreign[:3]}; this encoder has: {', '.join(self.sites)}")
@@ -79,52 +115,86 @@ class AdaptedEncoder(nn.Module):
         if whole and len(adapters) > 1:
             raise ContinualError("a method that changes the encoder's weights works alone: it can't be routed or mixed")
         device = next(self.encoder.parameters()).device
-        for _, site in self._sites():
+        for _, site in self._holders():
             site.load(adapters, lambda index: index in train)
+        self._check_room()
         self.deltas = nn.ParameterDict()
         for index in whole:
+            fixed = adapters[index].method.fixed
             for name, tensor in adapters[index].params[WEIGHTS].items():
-                self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=index in train)
+                learns = index in train and name not in fixed
+                self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=learns)
         self.loaded = tuple(adapters)
         self.to(device)
 
+    def _check_room(self) -> None:
+        site = self.sites[EMBEDDING] if EMBEDDING in self.sites else None
+        if not isinstance(site, PromptSite) or not site.members:
+            return
+        longest = site.longest
+        if longest + self.max_length > self.positions:
+            raise ContinualError(
+                f"a prompt of {longest} vectors before texts of encoder.max_length={self.max_length} tokens needs "
+                f"more than the encoder's {self.positions} positions; lower encoder.max_length or method.length"
+            )
+
     def mix(self, make: Callable[[Site], nn.Module] | None) -> None:
-        """Give every site that holds adapters its own mixer, or take all mixers away."""
-        for _, site in self._sites():
-            # A mixer has the precision and the place of the adapters that it mixes.
-            held = next(site.groups.parameters(), None)
-            site.mixer = make(site).to(held) if make is not None and held is not None else None
+        """Give every site that holds adapters its own mixer, or take all mixers away.
+
+        Raises ContinualError where a prefix or a prompt is loaded: a mixer is for deltas, and these are none.
+        """
+        for address, site in self._holders():
+            if isinstance(site, Site):
+                # A mixer has the precision and the place of the adapters that it mixes.
+                held = next(site.groups.parameters(), None)
+                site.mixer = make(site).to(held) if make is not None and held is not None else None
+            elif make is not None and site.members:
+                raise ContinualError(
+                    f"adapters {list(site.members)} act at {address}, not by deltas: prefixes and prompts can be used "
+                    "alone or routed, not mixed; compose modules of other methods"
+                )
 
     def mixers(self) -> dict[str, nn.Module]:
-        return {address: site.mixer for address, site in self._sites() if site.mixer is not None}
+        return {a: site.mixer for a, site in self._holders() if isinstance(site, Site) and site.mixer is not None}
 
     def take(self, n: int = 0) -> Adapter:
-        """A detached copy of the n-th loaded adapter, as it is now."""
+        """A detached copy of the n-th loaded adapter, as it is now, and as it is stored."""
         if n >= len(self.loaded):
             raise ContinualError(f"there is no adapter {n}: {len(self.loaded)} are loaded")
+        method = self.loaded[n].method
         params: dict[str, Params] = {}
         if self.deltas and n == 0:
             params[WEIGHTS] = {name: tensor[0].detach().cpu().clone() for name, tensor in self.deltas.items()}
-        for address, site in self._sites():
-            for group in site.stacks:
-                if n in group.owners:
-                    params[address] = group.take(group.owners.index(n))
-        return Adapter(self.loaded[n].method, params)
+        for address, group in self._groups():
+            if n in group.owners and address != SHARED:
+                _put(params, address, group.part, group.take(group.owners.index(n)))
+        for group in self.shared.stacks:
+            if n in group.owners:
+                assert isinstance(group.method, Spread)
+                part = _settled_part(method, group)
+                with torch.no_grad():
+                    pieces = group.method.spread(group.take(group.owners.index(n)), self._spread_shapes(group))
+                for site, piece in zip(self._spread_sites(group), pieces, strict=True):
+                    _put(params, site.address, part, {name: t.contiguous() for name, t in piece.items()})
+        return Adapter(method.settled if isinstance(method, Spread | Bundled) else method, params)
 
     def slices(self) -> Iterator[tuple[nn.Parameter, tuple[int, ...]]]:
         """Each trainable parameter of a loaded adapter, and the member that owns each slot of its first axis."""
-        for _, site in self._sites():
-            for group in site.stacks:
-                for parameter in group.stack.values():
-                    if parameter.requires_grad:
-                        yield parameter, group.owners
+        for _, group in self._groups():
+            for parameter in group.stack.values():
+                if parameter.requires_grad:
+                    yield parameter, group.owners
         for parameter in self.deltas.values():
             if parameter.requires_grad:
                 yield parameter, (0,)
 
     def forward(self, batch: Batch, noise_seed: Tensor | None = None) -> Tensor:
-        """(B, T, d) last hidden states. ``noise_seed`` (B,) turns the adapters' dropout on, row by row."""
-        mixed = any(site.mixer is not None for _, site in self._sites())
+        """(U, T, d) last hidden states. ``noise_seed`` (U,) turns the adapters' dropout on, row by row."""
+        return self.read(batch, noise_seed).tokens
+
+    def read(self, batch: Batch, noise_seed: Tensor | None = None) -> States:
+        """Last hidden states, and what the encoder's pooling makes of them."""
+        mixed = bool(self.mixers())
         if len(self.loaded) > 1 and batch.member is None and not mixed:
             raise ContinualError(
                 f"{len(self.loaded)} adapters are loaded: give batch.member (one per row), or mix them"
@@ -133,49 +203,81 @@ class AdaptedEncoder(nn.Module):
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
-            call = self.encoder
-            if len(self.deltas):
-                call = partial(functional_call, self.encoder, self._changed())
-                return call((), {"input_ids": batch.ids, "attention_mask": batch.mask}).last_hidden_state
-            return call(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+            self._spread()
+            return self._run(batch)
         finally:
-            self.route.mask = self.route.member = self.route.noise = None
+            if not (self._recomputes and torch.is_grad_enabled()):  # else the backward pass comes through once more
+                self.route.mask = self.route.member = self.route.noise = None
+            for site in self.attentions:
+                if not self._recomputes:
+                    site.spread = ()
+
+    def _run(self, batch: Batch) -> States:
+        inputs: dict[str, Any] = {"pixel_values": batch.inputs} if self.arch.image else {"input_ids": batch.inputs}
+        mask, segment, tokens = batch.mask, batch.segment, None
+        prompt = self.sites[EMBEDDING] if EMBEDDING in self.sites else None
+        if isinstance(prompt, PromptSite) and prompt.members:
+            assert mask is not None
+            embeddings = self.encoder.get_input_embeddings()(batch.inputs)  # type: ignore[operator]
+            embeddings, mask, segment, tokens = prompt.insert(embeddings, mask, segment)
+            inputs = {"inputs_embeds": embeddings}
+        if mask is not None:
+            inputs["attention_mask"] = mask
+        if segment is not None and self.segments:
+            inputs["token_type_ids"] = segment
+        out = functional_call(self.encoder, self._changed(), (), inputs) if self.deltas else self.encoder(**inputs)
+        states: Tensor = out.last_hidden_state
+        if tokens is not None:
+            states, mask = states.gather(1, tokens[..., None].expand(-1, -1, states.shape[2])), batch.mask
+        if mask is None:
+            mask = states.new_ones(states.shape[:2])
+        return States(states, pooled(self.pooling, out, states, mask), mask)
 
     def describe(self) -> str:
-        """One line per site that holds something: address, placement, methods, shapes."""
+        """One line per site that holds something: address, methods, shapes."""
         lines = []
-        for address, site in self._sites():
-            for group in site.stacks:
-                shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in group.stack.items())
-                kind = type(group.method).__name__
-                lines.append(f"{address} ({site.place.how}): {kind} for members {group.owners}: {shapes}")
+        for address, group in self._groups():
+            shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in group.stack.items())
+            lines.append(f"{address}: {type(group.method).__name__} for members {group.owners}: {shapes}")
         return "\n".join(lines) or "no adapter loaded"
 
-    def _sites(self) -> Iterator[tuple[str, Site]]:
+    def _holders(self) -> Iterator[tuple[str, Holder]]:
         for address, site in self.sites.items():
-            assert isinstance(site, Site)
+            assert isinstance(site, Holder)
             yield address, site
+        yield SHARED, self.shared
+
+    def _groups(self) -> Iterator[tuple[str, Group]]:
+        for address, site in self._holders():
+            for group in site.stacks:
+                yield address, group
+
+    def _spread(self) -> None:
+        """Compute each layer's keys and values from what the layers share: once a forward, not once a row."""
+        found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
+        for group in self.shared.stacks:
+            method = group.method
+            assert isinstance(method, Spread)
+            shapes = self._spread_shapes(group)
+            pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
+            for site, piece in zip(self._spread_sites(group), pieces, strict=True):
+                keys, values = vmap(method.settled.keys_values)(piece)
+                found.setdefault(site.address, []).append((group, keys, values))
+        for site in self.attentions:
+            site.spread = tuple(found.get(site.address, ()))
+
+    def _spread_sites(self, group: Group) -> list[AttentionSite]:
+        sites = self.attentions
+        chosen = layers_in(group.method.layers, len(sites))
+        return [site for number, site in enumerate(sites) if number in chosen]
+
+    def _spread_shapes(self, group: Group) -> list[Shape]:
+        return [site.shape for site in self._spread_sites(group)]
 
     def _changed(self) -> dict[str, Tensor]:
         method = self.loaded[0].method
         assert isinstance(method, WeightMethod)
-        changes = method.weights({name: tensor[0] for name, tensor in self.deltas.items()})
-        weights = self.weights
-        return {name: weights[name] + change for name, change in changes.items()}
-
-
-def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, d), (B, T) -> (B, d): the mean over the tokens that are not padding."""
-    weight = mask.to(states)[..., None]
-    return (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
-
-
-def first_pool(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, d) -> (B, d): the state of the first token ([CLS])."""
-    return states[:, 0]
-
-
-POOLS = {"mean": mean_pool, "cls": first_pool}
+        return method.changed({name: tensor[0] for name, tensor in self.deltas.items()}, self.weights)
 
 
 def mixer_params(model: AdaptedEncoder) -> dict[str, Tensor]:
@@ -188,7 +290,13 @@ def mixer_params(model: AdaptedEncoder) -> dict[str, Tensor]:
     )
 
 
-def _shape(module: nn.Module) -> Shape:
-    if isinstance(module, nn.LayerNorm):
-        return Shape(module.normalized_shape[0], module.normalized_shape[0])
-    return Shape(int(module.in_features), int(module.out_features))  # type: ignore[arg-type]
+def _put(params: dict[str, Params], address: str, part: str, own: Params) -> None:
+    prefix = f"{part}." if part else ""
+    params.setdefault(address, {}).update({f"{prefix}{name}": tensor for name, tensor in own.items()})
+
+
+def _settled_part(method: object, group: Group) -> str:
+    """The name in the settled bundle of what the group's adapter has there; none for a method by itself."""
+    if not isinstance(method, Bundled) or not isinstance(group.method, Spread):
+        return ""
+    return name_of(group.method.settled)

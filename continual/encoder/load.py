@@ -7,26 +7,30 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from continual import assets
 from continual.adapter import tensors_digest
-from continual.encoder.arch import arch_of
-from continual.errors import ContinualError
-from continual.files import sha256
+from continual.encoder.arch import ARCHS, TOWERS, Arch, arch_of, known
+from continual.encoder.pool import CHOICES, POOLER, POOLS
+from continual.errors import ContinualError, unknown
+from continual.files import canonical, sha256
 
 MINILM = "minilm"
 """The embedded default: all-MiniLM-L6-v2 out of a Python package, no Hub needed."""
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
+_PROCESSOR = "preprocessor_config.json"
+_POOLING_IS_OPTIONAL = ("bert", "roberta", "xlm-roberta", "camembert", "albert", "mpnet", "vit")
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
@@ -34,7 +38,9 @@ _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 class Encoder:
     """A pretrained encoder as it came: in evaluation mode, frozen, its weights known by ``fingerprint``.
 
-    ``reading`` is the digest of what else its answers depend on: its configuration and its tokenizer.
+    reading    digest of what else its answers depend on: its configuration and its tokenizer
+    tokenizer  of an image encoder: its image processor
+    pooling    how the states of a text's tokens become one vector: mean, cls, or pooler (the encoder's own)
     """
 
     name: str
@@ -45,6 +51,31 @@ class Encoder:
     fingerprint: str
     max_length: int
     reading: str = ""
+    pooling: str = "mean"
+
+    @cached_property
+    def arch(self) -> Arch:
+        return arch_of(self.family, self.model)
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Sites that it cannot have, and why."""
+        prompts = {} if self.arch.embeds else {"embedding": f"{self.family} takes no embeddings in place of its input"}
+        return {**self.arch.absent, **prompts}
+
+    @property
+    def positions(self) -> int:
+        """How many tokens it can read at once."""
+        return positions_of(self.model, self.arch)
+
+    @property
+    def segments(self) -> bool:
+        """Whether it tells two texts apart by the type of their tokens."""
+        return getattr(self.model.config, "type_vocab_size", 0) >= 2
+
+    @property
+    def heads(self) -> int:
+        return int(self.model.config.num_attention_heads)
 
     @property
     def layers(self) -> int:
@@ -59,33 +90,44 @@ class Encoder:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def load(name: str = MINILM, revision: str | None = None, max_length: int = 128, mirror: str | None = None) -> Encoder:
+def load(
+    name: str = MINILM,
+    revision: str | None = None,
+    max_length: int = 128,
+    pooling: str = "mean",
+    tower: str | None = None,
+    quantize: str | None = None,
+    mirror: str | None = None,
+) -> Encoder:
     """A local folder, the embedded default ``minilm``, or a Hub id with an optional pinned revision.
 
-    Texts are cut at ``max_length`` tokens, or where the encoder's own positions end. Weights are read from safetensors
-    only, and no code of the folder is run.
+    max_length  texts are cut there, or where the encoder's own positions end
+    pooling     mean, cls, or pooler
+    tower       text or vision, of an encoder that has both (CLIP, SigLIP)
+    quantize    int8 or nf4: the linear layers' frozen weights in so many bits (QLoRA); None: float32
+
+    Weights are read from safetensors only, and no code of the folder is run.
 
     Raises ContinualError when the folder is not an encoder, its family has no sites, or it cannot be had offline.
     """
     folder = _folder(name, revision, mirror)
     with _quiet():
-        model, tokenizer = _read(folder, name)
+        model, tokenizer = _read(folder, name, tower, pooling)
     commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else revision
-    return wrap(model, tokenizer, name=name, revision=commit, max_length=max_length)
+    made = wrap(model, tokenizer, name=name, revision=commit, max_length=max_length, pooling=pooling)
+    if quantize is None:
+        return made
+    from continual.encoder.quantize import quantize as smaller  # its library is an extra
+
+    smaller(made.model, quantize)
+    return replace(made, reading=sha256(canonical([made.reading, quantize])))
 
 
-def _read(folder: Path, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _read(folder: Path, name: str, tower: str | None, pooling: str) -> tuple[PreTrainedModel, Any]:
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        arch_of(config.model_type)
-        if not any((folder / file).is_file() for file in _VOCABULARIES):
-            # Transformers would make a tokenizer that knows no word, and every text would read the same.
-            raise ContinualError(
-                f"encoder.name={name}: the folder has no tokenizer (one of {', '.join(_VOCABULARIES)}); "
-                "save it there too: tokenizer.save_pretrained(folder)"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        extra = {} if config.model_type in ("distilbert", "electra") else {"add_pooling_layer": False}
+        config = _config(AutoConfig.from_pretrained(folder, trust_remote_code=False), tower)
+        words = _words(folder, name, ARCHS[config.model_type][0].image)
+        extra = {"add_pooling_layer": pooling == POOLER} if config.model_type in _POOLING_IS_OPTIONAL else {}
         model, loading = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -95,13 +137,45 @@ def _read(folder: Path, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
             output_loading_info=True,
             **extra,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise ContinualError(f"encoder.name={name}: cannot be read as an encoder: {error}") from error
     if missing := sorted(loading["missing_keys"]):
         raise ContinualError(
             f"encoder.name={name}: {len(missing)} weights are not in the file and would be random: {missing[:3]}"
         )
-    return model, tokenizer
+    return model, words
+
+
+def _config(config: Any, tower: str | None) -> Any:
+    """That of the tower which is meant, where there are two."""
+    known(config.model_type)
+    towers = TOWERS.get(config.model_type)
+    if towers is None:
+        if tower is not None:
+            raise ContinualError(f"encoder.tower={tower}: {config.model_type} is one encoder; leave encoder.tower null")
+        return config
+    if tower not in ("text", "vision"):
+        raise ContinualError(
+            f"encoder.tower is {tower}: {config.model_type} has two encoders; give encoder.tower=text or vision"
+        )
+    return config.text_config if tower == "text" else config.vision_config
+
+
+def _words(folder: Path, name: str, image: bool) -> Any:
+    """The folder's tokenizer, or the image processor of an image encoder."""
+    if image:
+        if not (folder / _PROCESSOR).is_file():
+            raise ContinualError(
+                f"encoder.name={name}: the folder has no {_PROCESSOR}; save it there too: processor.save_pretrained(folder)"
+            )
+        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+    if not any((folder / file).is_file() for file in _VOCABULARIES):
+        # Transformers would make a tokenizer that knows no word, and every text would read the same.
+        raise ContinualError(
+            f"encoder.name={name}: the folder has no tokenizer (one of {', '.join(_VOCABULARIES)}); "
+            "save it there too: tokenizer.save_pretrained(folder)"
+        )
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextmanager
@@ -119,23 +193,31 @@ def _quiet() -> Iterator[None]:
 
 def wrap(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
     *,
     name: str,
     revision: str | None = None,
     max_length: int = 128,
+    pooling: str = "mean",
 ) -> Encoder:
-    """An encoder out of a model that is already in memory: frozen, and set to evaluation mode."""
+    """An encoder out of a model that is already in memory: frozen, and set to evaluation mode.
+
+    Raises ContinualError for a family without sites, a length limit that leaves no room for a text, or a pooling that
+    the encoder does not have.
+    """
     family = model.config.model_type
-    arch_of(family)
+    arch = arch_of(family, model)
     if max_length < 3:
         raise ContinualError(
             f"encoder.max_length must be at least 3 (a token between two special ones), got {max_length}"
         )
+    if pooling not in CHOICES:
+        raise unknown("encoder.pooling", pooling, CHOICES)
+    if pooling == POOLER and not arch.pooler:
+        raise ContinualError(f"encoder.pooling=pooler: {family} has no pooler; choose from: {', '.join(POOLS)}")
+    if pooling == "cls" and arch.causal:
+        raise ContinualError(f"encoder.pooling=cls: the first token of {family} sees no other; choose mean or pooler")
     model.requires_grad_(False).eval()
-    positions = int(getattr(model.config, "max_position_embeddings", max_length))
-    # RoBERTa's positions start after the padding index.
-    reserved = int(model.config.pad_token_id) + 1 if family == "roberta" else 0
     return Encoder(
         name=name,
         revision=revision,
@@ -143,15 +225,26 @@ def wrap(
         model=model,
         tokenizer=tokenizer,
         fingerprint=fingerprint(model),
-        max_length=min(max_length, positions - reserved),
+        max_length=min(max_length, positions_of(model, arch)),
         reading=_reading(model, tokenizer),
+        pooling=pooling,
     )
 
 
-def _reading(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+def positions_of(model: PreTrainedModel, arch: Arch) -> int:
+    """How many tokens a model can read at once; no limit for one that has no positions of its own."""
+    config = model.config
+    # RoBERTa's positions start after the padding index.
+    reserved = int(config.pad_token_id) + 1 if arch.offset else 0
+    return int(getattr(config, "max_position_embeddings", None) or 1 << 30) - reserved
+
+
+def _reading(model: PreTrainedModel, tokenizer: Any) -> str:
     """Names, versions and how the tokenizer last cut or padded a batch are left out: answers do not depend on them."""
     passing = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
     config = {key: value for key, value in model.config.to_dict().items() if key not in passing}
+    if hasattr(tokenizer, "image_mean"):
+        return sha256(json.dumps([config, tokenizer.to_dict()], sort_keys=True, default=str).encode())
     backend = getattr(tokenizer, "backend_tokenizer", None)
     words = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
     words = {key: value for key, value in words.items() if key not in ("truncation", "padding")}

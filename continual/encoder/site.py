@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.utils.hooks import RemovableHandle
 
-from continual.adapter import Adapter
+from continual.adapter import Adapter, Piece
 from continual.encoder.arch import Place
+from continual.encoder.group import Group
 from continual.encoder.noise import keep
-from continual.method.base import LowRank, Method, Params
+from continual.method.base import LowRank
 from continual.types import Shape
 
 
@@ -27,56 +29,34 @@ class Route:
     noise: Tensor | None = None  # (B,) key of each row's dropout; None: no dropout
 
 
-class Group(nn.Module):
-    """Adapters that run the same code, their parameters stacked; one slot each, frozen or trainable as a whole.
+class Holder(nn.Module):
+    """Something with an address that adapters are loaded into."""
 
-    Unequal ranks are zero-padded to the widest, which is exact for every method (see its file), also in training: a
-    padded row of A meets a padded column of B, so its gradient is zero.
-    """
-
-    slot: Tensor
-
-    def __init__(
-        self, owners: Sequence[int], members: Sequence[Adapter], address: str, count: int, train: bool
-    ) -> None:
+    def __init__(self, address: str, shape: Shape, route: Route) -> None:
         super().__init__()
-        self.method: Method = members[0].method  # type: ignore[assignment]
-        self.owners = tuple(owners)
-        self.train_slots = train
-        params = [adapter.params[address] for adapter in members]
-        self.shapes = [{name: tensor.shape for name, tensor in p.items()} for p in params]
-        self.stack = nn.ParameterDict(
-            {
-                name: nn.Parameter(_stack([p[name] for p in params]), train and name not in self.method.fixed)
-                for name in params[0]
-            }
+        self.address, self.shape, self.route = address, shape, route
+        self.groups = nn.ModuleList()
+
+    @property
+    def stacks(self) -> list[Group]:
+        """The groups, as what they are."""
+        return cast("list[Group]", list(self.groups))
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The loaded adapters that act here, in the order in which a mixer sees them."""
+        return tuple(owner for group in self.stacks for owner in group.owners)
+
+    def load(self, adapters: Sequence[Adapter], train: Callable[[int], bool]) -> None:
+        """Stack what these adapters have at this address."""
+        found: dict[object, list[tuple[int, Piece]]] = {}
+        for index, adapter in enumerate(adapters):
+            for piece in adapter.pieces(self.address):
+                found.setdefault((piece.method.path(), piece.part, train(index)), []).append((index, piece))
+        self.groups = nn.ModuleList(
+            Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))
+            for held in found.values()
         )
-        slot = torch.full((count,), -1)
-        slot[list(owners)] = torch.arange(len(owners))
-        self.register_buffer("slot", slot, persistent=False)
-
-    def params(self, slot: int | Tensor) -> Params:
-        return {name: tensor[slot] for name, tensor in self.stack.items()}
-
-    def take(self, slot: int) -> Params:
-        """A detached copy of one slot, without its padding."""
-        return {
-            name: tensor[slot][tuple(slice(size) for size in self.shapes[slot][name])].detach().cpu().clone()
-            for name, tensor in self.stack.items()
-        }
-
-    def single(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.method.delta(self.params(0), x, y)
-
-    def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
-        """Each row with its own slot; a row whose member is not in this group gets delta 0."""
-        slot = self.slot[member]
-        if len(self.owners) == len(self.slot):
-            return vmap(self.method.delta)(self.params(slot), x, y)
-        # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
-        here = (slot >= 0)[:, None, None]
-        x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
-        return torch.where(here, vmap(self.method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
 
 
 class Parts:
@@ -97,7 +77,7 @@ class Parts:
 
     def deltas(self) -> Tensor:
         """(N, B, T, d_out), the members in the site's order."""
-        return torch.cat([_deltas(g, self.x, self.y) for g in self.groups])
+        return torch.cat([group.deltas(self.x, self.y) for group in self.groups])
 
     def dot(self, q: Tensor) -> Tensor:
         """(B, T, d_out) -> (B, T, N), the inner product of q with each delta."""
@@ -112,7 +92,7 @@ class Parts:
     def _value(self, group: Group) -> _Codes | _Deltas:
         if isinstance(group.method, LowRank):
             return _Codes(group, group.method, self.x, self.y)
-        return _Deltas(_deltas(group, self.x, self.y))
+        return _Deltas(group.deltas(self.x, self.y))
 
 
 class _Deltas:
@@ -133,14 +113,9 @@ class _Codes:
         n = len(group.owners)
         wide = {name: group.stack[name].flatten(0, 1) for name in method.coded}
         self.codes = method.code(wide, x, y).unflatten(-1, (n, -1))  # (B, T, N, r)
-        self.up, self.bias = (
-            vmap(method.up)(dict(group.stack.items()))
-            if _biased(group, method)
-            else (
-                vmap(lambda p: method.up(p)[0])(dict(group.stack.items())),
-                None,
-            )
-        )
+        biased = method.up(group.params(0))[1] is not None
+        self.up: Tensor = vmap(lambda p: method.up(p)[0])(group.every())
+        self.bias: Tensor | None = vmap(lambda p: method.up(p)[1])(group.every()) if biased else None
 
     def dot(self, q: Tensor) -> Tensor:
         wide = self.up.transpose(1, 2).flatten(0, 1)  # (N·r, d)
@@ -153,66 +128,64 @@ class _Codes:
         return mixed if self.bias is None else mixed + F.linear(weights, self.bias.T)
 
 
-def _biased(group: Group, method: LowRank) -> bool:
-    return method.up(group.params(0))[1] is not None
-
-
-def _deltas(group: Group, x: Tensor, y: Tensor) -> Tensor:
-    return vmap(group.method.delta, in_dims=(0, None, None))(dict(group.stack.items()), x, y)
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
-    stacked = tensors[0].new_zeros(len(tensors), *size)
-    for slot, tensor in enumerate(tensors):
-        stacked[slot][tuple(slice(n) for n in tensor.shape)] = tensor
-    return stacked
-
-
-class Site(nn.Module):
-    """A forward hook on one frozen module. Empty, it changes nothing."""
+class Site(Holder):
+    """Hooks on one frozen module. Empty, it changes nothing."""
 
     def __init__(self, address: str, place: Place, shape: Shape, route: Route, number: int) -> None:
-        super().__init__()
-        self.address, self.place, self.shape, self.route, self.number = address, place, shape, route, number
-        self.groups = nn.ModuleList()
+        super().__init__(address, shape, route)
+        self.place, self.number = place, number
         self.mixer: nn.Module | None = None
+        self._noted: Tensor | None = None
 
-    @property
-    def stacks(self) -> list[Group]:
-        """The groups, as what they are."""
-        return cast("list[Group]", list(self.groups))
-
-    @property
-    def members(self) -> tuple[int, ...]:
-        """The loaded adapters that act here, in the order in which a mixer sees them."""
-        return tuple(owner for group in self.stacks for owner in group.owners)
+    def attach(self, layer: nn.Module) -> list[RemovableHandle]:
+        """To the layer's modules, for good: a hook added after the first compiled call would silently be ignored."""
+        place, module = self.place, layer.get_submodule(self.place.path)
+        if place.how == "input":
+            return [module.register_forward_pre_hook(self.before)]
+        handles = [module.register_forward_hook(self)]
+        if place.reads:
+            handles.append(layer.get_submodule(place.reads).register_forward_pre_hook(self._note))
+        if place.only:
+            whole = layer.get_submodule(place.only)
+            handles.append(whole.register_forward_pre_hook(self._note))
+            handles.append(whole.register_forward_hook(self._forget))
+        return handles
 
     def load(self, adapters: Sequence[Adapter], train: Callable[[int], bool]) -> None:
-        """Stack what these adapters have at this site."""
         self.mixer = None
-        found: dict[object, list[int]] = {}
-        for index, adapter in enumerate(adapters):
-            if self.address in adapter.params:
-                found.setdefault((adapter.method.path(), train(index)), []).append(index)
-        self.groups = nn.ModuleList(
-            Group(owners, [adapters[i] for i in owners], self.address, len(adapters), train(owners[0]))
-            for owners in found.values()
-        )
+        super().load(adapters, train)
+
+    def before(self, base: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """Torch calls this before the frozen module of an "input" site."""
+        if not len(self.groups):
+            return None
+        return (args[0] + self.delta(args[0], args[0]), *args[1:])
 
     def forward(self, base: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor | None:
         """Torch calls this after the frozen module ``base``: x -> y. None leaves y as it is."""
         if not len(self.groups):
             return None
-        x = args[0]
+        x, (part, of) = args[0], self.place.part
+        if self.place.only and x is not self._noted:
+            return None
+        if self.place.reads:
+            assert self._noted is not None
+            x, self._noted = self._noted, None
+        if self.place.how == "norm":
+            assert isinstance(base, nn.LayerNorm)
+            return F.layer_norm(x + self.delta(x, y), base.normalized_shape, base.weight, base.bias, base.eps)
+        if of == 1:
+            return y + self.delta(x, y)
+        pieces = list(y.chunk(of, -1))
+        pieces[part] = pieces[part] + self.delta(x, pieces[part])
+        return torch.cat(pieces, -1)
+
+    def delta(self, x: Tensor, y: Tensor) -> Tensor:
+        """What is added, under one adapter, one per row, or a mix of all."""
         if self.mixer is not None:
-            delta = self.mixer(x, y, self.route.mask, Parts(self.stacks, x, y))
-        else:
-            delta = torch.stack([self._delta(group, x, y) for group in self.stacks]).sum(0)
-        if self.place.how == "add":
-            return y + delta
-        assert isinstance(base, nn.LayerNorm)
-        return F.layer_norm(x + delta, base.normalized_shape, base.weight, base.bias, base.eps)
+            mask = self.route.mask if self.route.mask is not None else y.new_ones(y.shape[:2])
+            return self.mixer(x, y, mask, Parts(self.stacks, x, y))
+        return torch.stack([self._delta(group, x, y) for group in self.stacks]).sum(0)
 
     def _delta(self, group: Group, x: Tensor, y: Tensor) -> Tensor:
         if self.route.noise is not None and group.train_slots and group.method.dropout > 0:
@@ -223,3 +196,10 @@ class Site(nn.Module):
         if self.route.member is None:
             return group.single(x, y)
         return group.routed(x, y, self.route.member)
+
+    def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if len(self.groups):
+            self._noted = args[0]
+
+    def _forget(self, *_: Any) -> None:
+        self._noted = None

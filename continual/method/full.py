@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from continual.method.base import Params
+from continual.method.base import Params, in_layers
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,11 @@ class Full:
     """Every weight W of the encoder becomes W + ΔW; what is trained and stored is the task vector ΔW (Ilharco 2023).
 
     Gradients, optimizer state and bytes are those of full fine-tuning. Weight decay pulls towards the pretrained
-    weights rather than towards zero. The encoder's own tensors are never written to.
+    weights rather than towards zero. The encoder's own tensors are never written to. Limited to ``layers``, the
+    embeddings and what follows the last layer stay as they are.
     """
+
+    layers: str | None = None
 
     lr: ClassVar[float] = 1e-4
     fixed: ClassVar[tuple[str, ...]] = ()
@@ -29,9 +32,10 @@ class Full:
     def path(self) -> Hashable:
         return ("full",)
 
-    def init_weights(self, weights: Mapping[str, Tensor]) -> Params:
+    def init_weights(self, weights: Mapping[str, Tensor], seed: int) -> Params:
         # Torch's parameter dictionaries refuse dots in names.
-        return {name.replace(".", ":"): torch.zeros_like(tensor, device="cpu") for name, tensor in weights.items()}
+        chosen = in_layers(weights, self.layers)
+        return {name.replace(".", ":"): torch.zeros_like(weights[name], device="cpu") for name in chosen}
 
-    def weights(self, p: Params) -> dict[str, Tensor]:
-        return {name.replace(":", "."): tensor for name, tensor in p.items()}
+    def changed(self, p: Params, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: weights[name] + p[name.replace(".", ":")] for name in weights if name.replace(".", ":") in p}

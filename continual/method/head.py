@@ -18,6 +18,7 @@ class HeadOnly:
     """delta = 0 everywhere: the encoder answers bare, only the task's head is trained (a linear probe)."""
 
     lr: ClassVar[float] = 3e-2
+    layers: ClassVar[str | None] = None
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
     targets: ClassVar[tuple[str, ...]] = ()

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from continual.files import canonical, sha256
 
 
-class Example(NamedTuple):
-    """One labelled text; ``label`` indexes the labels of its task."""
+class Image(NamedTuple):
+    """An RGB image: its height and width, and 3 bytes a pixel, row by row."""
 
-    text: str
-    label: int
+    height: int
+    width: int
+    pixels: bytes
+
+
+class Example(NamedTuple):
+    """One labelled row. What ``text`` and ``label`` are is the task's head's to say (``continual/head``):
+
+    a text, a pair of texts, a text in words, a question with its context, or an Image; the index of a label, several of
+    them, a number, or the answers to a question.
+    """
+
+    text: str | tuple[str, ...] | Image
+    label: Any
+
+    @property
+    def content(self) -> list[Any]:
+        """As plain JSON values: what a digest is taken over."""
+        if isinstance(self.text, Image):
+            return ["image", self.text.height, self.text.width, sha256(self.text.pixels), self.label]
+        return [self.text, self.label]
 
 
 Rows = Sequence[Example]
@@ -22,7 +41,11 @@ Rows = Sequence[Example]
 
 @dataclass(frozen=True)
 class Task:
-    """One question with its data. ``source`` says where the rows come from and under which licence."""
+    """One question with its data. ``source`` says where the rows come from and under which licence.
+
+    head    what kind of question it is: a file of ``continual/head``
+    score   how its answers are judged: a file of ``continual/score``; empty: as the head proposes
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -30,14 +53,14 @@ class Task:
     valid: Rows = field(repr=False)
     test: Rows = field(repr=False)
     head: str = "classify"
-    score: str = "accuracy"
+    score: str = ""
     source: str = ""
 
     @cached_property
     def digest(self) -> str:
         """Of everything a result depends on: name, labels, head, score and all rows in order."""
         facts = [self.name, list(self.labels), self.head, self.score]
-        return sha256(canonical(facts), *(canonical([list(row) for row in split]) for split in self.splits.values()))
+        return sha256(canonical(facts), *(canonical([row.content for row in rows]) for rows in self.splits.values()))
 
     @property
     def splits(self) -> dict[str, Rows]:

@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
-from numbers import Integral
 
+from continual import head
+from continual import score as scores
 from continual.errors import DataError
-from continual.stream.base import Rows, Stream, Task
+from continual.head.base import Head
+from continual.stream.base import Image, Rows, Stream, Task
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -17,8 +19,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def check(stream: Stream) -> list[str]:
     """Warnings, one line each; raises DataError with task, split, row, what was found and what to do.
 
-    Errors: no tasks; a bad or repeated task name; repeated labels; fewer than two classes; an empty split; a label
-    outside the label map; a text that is not a string. Warnings: empty texts in train; texts of test in train; a class
+    Errors: no tasks; a bad or repeated task name; an unknown head or score; repeated labels; fewer than two classes; an
+    empty split; a row that its head cannot read (a label outside the label map, a text that is not one, words and tags
+    of different number, an answer that is not in its context). Warnings: empty texts in train; texts of test in train; a class
     of valid or test that train lacks.
     """
     if not stream.tasks:
@@ -34,34 +37,40 @@ def check(stream: Stream) -> list[str]:
     return [warning for task in stream.tasks for warning in _check_task(task)]
 
 
-def content(text: str) -> bytes:
-    """16 bytes that are equal for texts that differ in case and spacing only.
+def content(text: str | tuple[str, ...] | Image) -> bytes:
+    """16 bytes that are equal for texts that differ in case and spacing only, and for equal images.
 
     >>> content("Good  Film\\n") == content("good film") != content("bad film")
     True
     """
-    folded = " ".join(text.lower().split())
+    if isinstance(text, Image):
+        return hashlib.blake2b(text.pixels, digest_size=16).digest()
+    folded = "\x1f".join(" ".join(part.lower().split()) for part in ((text,) if isinstance(text, str) else text))
     return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _torn(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _check_task(task: Task) -> Iterable[str]:
+    kind = head.named(task.head)
+    scores.named(task.score or kind.score)
     for label, count in Counter(task.labels).items():
         if count > 1:
             raise DataError(
                 f"task {task.name!r}: label {label!r} is in the label map {count} times; name each class once"
             )
-    if len(task.labels) < 2:
+    if kind.classes and len(task.labels) < 2:
         raise DataError(f"task {task.name!r}: expected at least two labels, got {list(task.labels)}; drop the task")
     for split, rows in task.splits.items():
-        _check_rows(task, split, rows)
+        _check_rows(task, kind, split, rows)
+    if kind.classes:
+        yield from _check_classes(task)
+    if empty := [i for i, row in enumerate(task.train) if isinstance(row.text, str) and not row.text.strip()]:
+        yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
+    train = {content(row.text) for row in task.train}
+    if shared := sum(content(row.text) in train for row in task.test):
+        yield f"task {task.name!r}: {shared} of {len(task.test)} test texts are also in train; its score is too high"
+
+
+def _check_classes(task: Task) -> Iterable[str]:
     classes = {split: {row.label for row in rows} for split, rows in task.splits.items()}
     if len(classes["train"]) < 2:
         only = task.labels[next(iter(classes["train"]))]
@@ -72,33 +81,14 @@ def _check_task(task: Task) -> Iterable[str]:
         if absent := sorted(classes[split] - classes["train"]):
             names = ", ".join(repr(task.labels[label]) for label in absent)
             yield f"task {task.name!r}, {split}: train has no row of {names}, which cannot be learned"
-    if empty := [i for i, row in enumerate(task.train) if not row.text.strip()]:
-        yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
-    train = {content(row.text) for row in task.train}
-    if shared := sum(content(row.text) in train for row in task.test):
-        yield f"task {task.name!r}: {shared} of {len(task.test)} test texts are also in train; its score is too high"
 
 
-def _check_rows(task: Task, split: str, rows: Rows) -> None:
-    where = f"task {task.name!r}, {split}"
+def _check_rows(task: Task, kind: Head, split: str, rows: Rows) -> None:
+    where = f"task {task.name!r} ({task.head}), {split}"
     if not len(rows):
         raise DataError(f"{where}: no rows; give the split some, or leave the task out")
-    top = len(task.labels)
-    wrong = []
-    for i, (text, label) in enumerate(rows):
-        if not isinstance(text, str):
-            raise DataError(
-                f"{where}, row {i}: expected a text, got {text!r:.80} ({type(text).__name__}); mend or drop it"
-            )
-        if not text.isascii() and _torn(text):
-            raise DataError(
-                f"{where}, row {i}: {text!r:.80} holds half of a character (a lone surrogate); mend or drop it"
-            )
-        if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= label < top:
-            wrong.append(f"row {i} has {label!r:.40}")
+    wrong = [f"row {i}: {why}" for i, row in enumerate(rows) if (why := kind.problem(row, task.labels)) is not None]
     if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise DataError(
-            f"{where}: expected labels that index the {top} of the label map (0 to {top - 1}), but "
-            f"{', '.join(wrong[:5])}{more}; map label names to their positions in {list(task.labels)!r:.200}"
-        )
+        more = f"; and {len(wrong) - 5} more rows" if len(wrong) > 5 else ""
+        known = f"; labels are positions in {list(task.labels)!r:.200}" if task.labels else ""
+        raise DataError(f"{where}, {'; '.join(wrong[:5])}{more}; mend or drop them{known}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> 
     (6, 2)
     """
     n = round(valid * len(rows)) if valid < 1 else int(valid)
-    classes = len({row.label for row in rows})
+    classes = len(set(_classes(rows)))
     if not 0 <= n <= len(rows) - classes:
         raise DataError(
             f"{name}: cannot hold out {n} of {len(rows)} rows: train needs one row of each of its {classes} classes; "
@@ -70,13 +71,24 @@ def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> 
 
 def _take(rows: Sequence[Example], n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:
     """(len(rows),) which n rows are taken: of each class the ones with the smallest keys."""
-    labels, counts = np.unique([row.label for row in rows], return_inverse=True, return_counts=True)[1:]
+    labels, counts = np.unique(_classes(rows), return_inverse=True, return_counts=True)[1:]
     order = np.lexsort((keys, labels))
     starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
     rank = np.empty(len(rows), dtype=int)
     rank[order] = np.arange(len(rows)) - np.repeat(starts, counts)
     high = counts - 1 if keep_one else counts
     return rank < _shares(counts, n, high)[labels]
+
+
+def _classes(rows: Sequence[Example]) -> list[int]:
+    """What is kept in proportion: the labels where each row has one; else all rows are of one kind.
+
+    >>> _classes([Example("a", 1), Example("b", 0)]), _classes([Example(("a", "b"), (0, 1)), Example(("c",), (1,))])
+    ([1, 0], [0, 0])
+    """
+    if all(isinstance(row.label, Integral) for row in rows):
+        return [int(row.label) for row in rows]
+    return [0] * len(rows)
 
 
 def _shares(counts: np.ndarray, n: int, high: np.ndarray) -> np.ndarray:

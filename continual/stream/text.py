@@ -1,108 +1,220 @@
-"""Texts as token ids, and batches of them."""
+"""Texts as token ids: whole, in pairs, or in windows where they are longer than the encoder reads at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from continual.errors import ContinualError
 from continual.files import sha256
-from continual.stream.base import Rows
-from continual.types import Batch
+from continual.stream.base import Image, Rows
+from continual.stream.units import Encoded
+
+
+class Readable(Protocol):
+    """What a reader needs to know of a head."""
+
+    def path(self) -> Hashable: ...
+    def read(self, reader: Any, rows: Rows, labels: Sequence[str]) -> Encoded: ...
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The rows of one split as the encoder reads them.
+class Window:
+    """A piece of a text that fits the encoder. ``spans``: of each token the characters of the (second) text that it
+    stands for; None for special tokens and for those of a first text."""
 
-    ids        token ids of each text, special tokens included, cut at the length limit
-    labels     (n,) class indices
-    row        (n,) 64-bit content ids: f(text), the same in every batch and run
-    truncated  how many texts were longer than the limit
-    pad        the id that fills batches up
-    """
-
-    ids: tuple[Tensor, ...]
-    labels: Tensor
-    row: Tensor
-    truncated: int
-    pad: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def lengths(self) -> Tensor:
-        return torch.tensor([len(ids) for ids in self.ids])
+    row: int
+    ids: Tensor
+    segment: Tensor | None
+    spans: tuple[tuple[int, int] | None, ...]
 
 
 class Reader:
-    """A tokenizer with a length limit. Each split is read once; asking again costs nothing."""
+    """A tokenizer with a length limit. Each split is read once by each kind of head; asking again costs nothing."""
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
-        self._read: dict[int, tuple[Rows, Encoded]] = {}
+        self._read: dict[tuple[int, Hashable], tuple[Rows, Encoded]] = {}
 
-    def __call__(self, rows: Rows) -> Encoded:
+    @property
+    def pad(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def __call__(self, rows: Rows, head: Readable, labels: Sequence[str]) -> Encoded:
+        """The rows as ``head`` wants them."""
         # Keyed by identity; holding the rows keeps the identity from being used again.
-        if id(rows) not in self._read:
-            self._read[id(rows)] = (rows, self._encode(rows))
-        return self._read[id(rows)][1]
+        key = (id(rows), (head.path(), tuple(labels)))
+        if key not in self._read:
+            self._read[key] = (rows, head.read(self, rows, labels))
+        return self._read[key][1]
 
-    def _encode(self, rows: Rows) -> Encoded:
-        texts = [row.text for row in rows]
-        # One over the limit tells which texts are longer, at no cost worth naming.
-        long = self.tokenizer(texts, truncation=True, max_length=self.max_length + 1, return_attention_mask=False)
-        over = [len(ids) > self.max_length for ids in long["input_ids"]]
-        cut = iter(self._cut([text for text, is_over in zip(texts, over, strict=True) if is_over]))
-        ids = [next(cut) if is_over else ids for ids, is_over in zip(long["input_ids"], over, strict=True)]
+    def plain(self, rows: Rows, targets: Tensor, kind: Hashable) -> Encoded:
+        """A unit a row: a text, or two texts in the two segments of the encoder. Longer ones lose their end."""
+        return self.several([[row.text] for row in rows], targets, tuple(row.label for row in rows), kind)
+
+    def several(
+        self, rows: Sequence[Sequence[Any]], targets: Tensor, wanted: tuple[Any, ...], kind: Hashable
+    ) -> Encoded:
+        """A unit for each text, or pair of texts, of a row; ``targets`` of each unit."""
+        texts = [text for row in rows for text in row]
+        owner = [number for number, row in enumerate(rows) for _ in row]
+        ids, segments, cut = self.tokens(texts)
         return Encoded(
-            ids=tuple(torch.tensor(row, dtype=torch.long) for row in ids),
-            labels=torch.tensor([row.label for row in rows], dtype=torch.long),
+            inputs=ids,
+            targets=targets,
             row=torch.tensor([content_id(text) for text in texts], dtype=torch.long),
-            truncated=sum(over),
-            pad=int(self.tokenizer.pad_token_id or 0),
+            first=torch.tensor([0, *accumulate(len(row) for row in rows)]),
+            wanted=wanted,
+            kind=kind,
+            segments=segments,
+            truncated=len({owner[i] for i in cut}),
+            pad=self.pad,
         )
 
-    def _cut(self, texts: list[str]) -> list[list[int]]:
+    def windowed(
+        self,
+        windows: Sequence[Window],
+        targets: Sequence[Tensor],
+        marks: tuple[Any, ...],
+        wanted: tuple[Any, ...],
+        kind: Hashable,
+        truncated: int = 0,
+    ) -> Encoded:
+        """A unit for each window; rows with several have several. ``targets`` and ``marks`` of each window."""
+        counts = torch.bincount(torch.tensor([w.row for w in windows], dtype=torch.long), minlength=len(wanted))
+        return Encoded(
+            inputs=tuple(window.ids for window in windows),
+            targets=targets,
+            row=torch.tensor([content_id(str(window.ids.tolist())) for window in windows], dtype=torch.long),
+            first=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            wanted=wanted,
+            kind=kind,
+            segments=tuple(window.segment for window in windows if window.segment is not None) or None,
+            marks=marks,
+            truncated=truncated,
+            pad=self.pad,
+        )
+
+    def tokens(self, texts: Sequence[Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None, list[int]]:
+        """Of each text (or pair): ids and segments (None without pairs), and which were cut at the limit."""
+        paired = any(isinstance(text, tuple) for text in texts)
+        # One over the limit tells which texts are longer, at no cost worth naming.
+        found = self._tokenize(texts, self.max_length + 1)
+        over = [i for i, (ids, _) in enumerate(found) if len(ids) > self.max_length]
+        for i, cut in zip(over, self._tokenize([texts[i] for i in over], self.max_length), strict=True):
+            found[i] = cut
+        segments = tuple(segment for _, segment in found) if paired else None
+        return tuple(ids for ids, _ in found), segments, over
+
+    def _tokenize(self, texts: Sequence[Any], limit: int) -> list[tuple[Tensor, Tensor]]:
         if not texts:
             return []
-        return self.tokenizer(texts, truncation=True, max_length=self.max_length, return_attention_mask=False)[
-            "input_ids"
+        asked = [text if isinstance(text, str) or len(text) == 2 else text[0] for text in texts]
+        read = self.tokenizer(
+            asked, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=True
+        )
+        return [
+            (torch.tensor(ids, dtype=torch.long), torch.tensor(types, dtype=torch.long))
+            for ids, types in zip(read["input_ids"], read["token_type_ids"], strict=True)
         ]
 
+    def windows(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> list[Window]:
+        """Each text whole, in windows that overlap by a quarter; with ``questions`` each window begins with its own.
 
-def content_id(text: str) -> int:
-    """A signed 64-bit id of a text."""
-    return int(sha256(text.encode("utf-8", "surrogatepass"))[:16], 16) - (1 << 63)
+        ``shortened`` makes questions short enough.
+
+        Raises ContinualError without a fast tokenizer.
+        """
+        if not texts:
+            return []
+        self._knows_positions()
+        if questions is None:
+            pair, side, cut = (list(texts),), 0, "only_first"
+        else:
+            pair, side, cut = (list(questions), list(texts)), 1, "only_second"
+        read = self.tokenizer(
+            *pair,
+            truncation=cut,
+            max_length=self.max_length,
+            stride=self.max_length // 4,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+        )
+        return [
+            Window(
+                row=row,
+                ids=torch.tensor(read["input_ids"][i], dtype=torch.long),
+                segment=torch.tensor(read["token_type_ids"][i], dtype=torch.long) if questions is not None else None,
+                spans=tuple(
+                    tuple(span) if of == side and span[1] > span[0] else None
+                    for span, of in zip(read["offset_mapping"][i], read.sequence_ids(i), strict=True)
+                ),
+            )
+            for i, row in enumerate(read["overflow_to_sample_mapping"])
+        ]
+
+    def shortened(self, question: str) -> str:
+        """As much of a question as fills a third of a window, so that each has room for more.
+
+        Raises ContinualError without a fast tokenizer.
+        """
+        self._knows_positions()
+        most = max(1, self.max_length // 3)
+        spans = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return question if len(spans) <= most else question[: spans[most - 1][1]]
+
+    def _knows_positions(self) -> None:
+        """Only fast tokenizers know which characters a token stands for."""
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise ContinualError(
+                "this head reads positions in a text: expected a fast tokenizer (tokenizer.json), "
+                f"got {type(self.tokenizer).__name__}; choose an encoder that has one"
+            )
 
 
-def collate(data: Encoded, rows: Sequence[int] | Tensor) -> Batch:
-    """These rows, padded to the longest of them."""
-    index = torch.as_tensor(rows, dtype=torch.long)
-    chosen = [data.ids[i] for i in index.tolist()]
-    longest = max(len(ids) for ids in chosen)
-    ids = torch.full((len(chosen), longest), data.pad, dtype=torch.long)
-    mask = torch.zeros(len(chosen), longest, dtype=torch.long)
-    for number, tokens in enumerate(chosen):
-        ids[number, : len(tokens)] = tokens
-        mask[number, : len(tokens)] = 1
-    return Batch(ids=ids, mask=mask, labels=data.labels[index], row=data.row[index])
+def content_id(text: str | tuple[str, ...] | Image) -> int:
+    """A signed 64-bit id of a text, several texts, or an image."""
+    if isinstance(text, Image):
+        data = text.pixels
+    else:
+        data = (text if isinstance(text, str) else "\x1f".join(text)).encode("utf-8", "surrogatepass")
+    return int(sha256(data)[:16], 16) - (1 << 63)
 
 
-def join(batches: Sequence[Batch], pad: int) -> Batch:
-    """Batches of several members as one: member k is the k-th batch; None of them may carry members already."""
-    longest = max(batch.ids.shape[1] for batch in batches)
+def no_text(text: object) -> str | None:
+    """Why something is not a text, a pair of texts, or an image; None if it is."""
+    if isinstance(text, Image):
+        wanted = 3 * text.height * text.width
+        return None if len(text.pixels) == wanted else f"expected {wanted} bytes of pixels, got {len(text.pixels)}"
+    pair = isinstance(text, tuple) and len(text) == 2
+    return no_texts(text if pair else (text,), "a text or a pair of texts", 1)
 
-    def wide(tensor: Tensor, fill: int) -> Tensor:
-        return torch.nn.functional.pad(tensor, (0, longest - tensor.shape[1]), value=fill)
 
-    return Batch(
-        ids=torch.cat([wide(batch.ids, pad) for batch in batches]),
-        mask=torch.cat([wide(batch.mask, 0) for batch in batches]),
-        labels=torch.cat([batch.labels for batch in batches]),
-        row=torch.cat([batch.row for batch in batches]),
-    )
+def no_texts(texts: object, what: str, least: int, most: int = sys.maxsize) -> str | None:
+    """Why something is not ``what``, a tuple of so many texts; None if it is."""
+    if not isinstance(texts, tuple) or not least <= len(texts) <= most:
+        return f"expected {what}, got {texts!r:.80} ({type(texts).__name__})"
+    for text in texts:
+        if not isinstance(text, str):
+            return f"expected {what}, got {text!r:.80} ({type(text).__name__})"
+        if _torn(text):
+            return f"expected whole characters, got {text!r:.80}, which holds half of one (a lone surrogate)"
+    return None
+
+
+def _torn(text: str) -> bool:
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -37,7 +37,7 @@ def test_rank_space_equals_the_direct_form_in_answers_and_gradients(
     model, batch = tiny.adapted(dtype=dtype), tiny.batch()
     Fusion().install(model, adapters(model, stack), seed=1)
     scatter(model)
-    weight = torch.randn(*batch.ids.shape, model.width).to(dtype)
+    weight = torch.randn(*batch.inputs.shape, model.width).to(dtype)
 
     def run() -> tuple[Tensor, list[Tensor]]:
         states = model(batch)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from continual.stream.base import Example
-from continual.stream.text import Encoded, Reader, collate, content_id, join
+from continual.head.classify import Classify
+from continual.stream.text import Reader, content_id
+from continual.stream.units import Encoded, collate, join
 from tests import tiny
 
 WORDS = ["ba", "de", "fi", "go"]
@@ -13,12 +15,13 @@ CLS, SEP, BA, DE, FI, GO = 2, 3, 4, 5, 6, 7
 
 
 def read(*texts: str, max_length: int = 6) -> Encoded:
-    return Reader(tiny.tokenizer(WORDS), max_length)([Example(text, number) for number, text in enumerate(texts)])
+    rows = [Example(text, number) for number, text in enumerate(texts)]
+    return Reader(tiny.tokenizer(WORDS), max_length)(rows, Classify(), texts)
 
 
 def test_long_texts_are_cut_to_the_limit_and_counted() -> None:
     data = read("ba de", "ba de fi go", "ba de fi go ba", "ba de fi go ba de fi")
-    assert [ids.tolist() for ids in data.ids] == [
+    assert [ids.tolist() for ids in data.inputs] == [
         [CLS, BA, DE, SEP],
         [CLS, BA, DE, FI, GO, SEP],  # just fits
         [CLS, BA, DE, FI, GO, SEP],
@@ -26,7 +29,7 @@ def test_long_texts_are_cut_to_the_limit_and_counted() -> None:
     ]
     assert data.truncated == 2
     assert data.lengths.tolist() == [4, 6, 6, 6]
-    assert data.labels.tolist() == [0, 1, 2, 3]
+    assert list(data.wanted) == [0, 1, 2, 3]
     assert len(data) == 4
     assert data.pad == 0
 
@@ -42,15 +45,16 @@ def test_a_row_is_known_by_its_text_alone() -> None:
 def test_a_split_is_read_once() -> None:
     reader = Reader(tiny.tokenizer(WORDS), 6)
     rows = [Example("ba", 0)]
-    assert reader(rows) is reader(rows)
-    assert reader(list(rows)) is not reader(rows)
+    labels = ("good", "bad")
+    assert reader(rows, Classify(), labels) is reader(rows, Classify(), labels)
+    assert reader(list(rows), Classify(), labels) is not reader(rows, Classify(), labels)
 
 
 def test_a_batch_is_padded_to_its_longest_text() -> None:
     batch = collate(read("ba de fi go", "ba", "ba de"), [2, 1])
-    assert batch.ids.tolist() == [[CLS, BA, DE, SEP], [CLS, BA, SEP, 0]]
+    assert batch.inputs.tolist() == [[CLS, BA, DE, SEP], [CLS, BA, SEP, 0]]
     assert batch.mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
-    assert batch.labels.tolist() == [2, 1]
+    assert batch.targets[Classify().path()].tolist() == [2, 1]
     assert batch.row.tolist() == [content_id("ba de"), content_id("ba")]
 
 

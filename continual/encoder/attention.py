@@ -1,0 +1,101 @@
+"""Prefixes: keys and values put before those of a frozen attention, through transformers' attention interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.utils.hooks import RemovableHandle
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from continual.encoder.group import Group
+from continual.encoder.site import Holder
+from continual.method.base import AttentionMethod, Spread
+
+NAME = "continual"
+
+
+class AttentionSite(Holder):
+    """attn(q) = softmax(q [P_K; K]ᵀ / √d_head + mask) [P_V; V], per head (Li & Liang 2021). Empty, it changes nothing.
+
+    ``spread`` holds the keys and values that were computed for this layer from parameters that all layers share.
+    """
+
+    spread: tuple[tuple[Group, Tensor, Tensor], ...] = ()
+
+    def attach(self, module: nn.Module) -> list[RemovableHandle]:
+        """The interface's function finds the site on the module. Not as a submodule: the encoder's keys stay as they
+        are."""
+        module.__dict__["_site"] = self
+        return []
+
+    @property
+    def empty(self) -> bool:
+        return not len(self.groups) and not self.spread
+
+    def extend(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(B, H, T, d_head) keys and values, and a mask over (B, 1, T, T) or none -> the same with P more columns."""
+        stacked = [(g, *vmap(_method(g).keys_values)(g.every())) for g in self.stacks]
+        for group, keys, values in [*stacked, *self.spread]:
+            lengths = torch.tensor([shape[_method(group).sized][0] for shape in group.shapes], device=k.device)
+            if self.route.member is None:
+                slot = torch.zeros(len(k), dtype=torch.long, device=k.device)
+            else:
+                slot = group.slot[self.route.member]
+            visible = torch.arange(keys.shape[2], device=k.device) < lengths[slot.clamp_min(0)][:, None]
+            visible = visible & (slot >= 0)[:, None]  # (B, P)
+            # A member without a prefix, or with a shorter one, never sees the columns that are not its own.
+            whole = self.route.member is None
+            mask = _with(mask, None if whole else visible, keys.shape[2], k)
+            here = visible[:, None, :, None]
+            k = torch.cat([torch.where(here, keys[slot.clamp_min(0)].to(k), 0.0), k], 2)
+            v = torch.cat([torch.where(here, values[slot.clamp_min(0)].to(v), 0.0), v], 2)
+        return k, v, mask
+
+
+def attend(model: PreTrainedModel) -> None:
+    """Let the model's attention go through this file; without prefixes it is bit for bit sdpa."""
+    model.set_attn_implementation(NAME)
+
+
+def _method(group: Group) -> Any:
+    assert isinstance(group.method, AttentionMethod | Spread)
+    return group.method
+
+
+def _with(mask: Tensor | None, visible: Tensor | None, more: int, k: Tensor) -> Tensor | None:
+    """The mask over ``more`` columns in front; these are visible to all, or as (B, P) ``visible`` says."""
+    if visible is None:
+        if mask is None:
+            return None
+        return F.pad(mask, (more, 0), value=True if mask.dtype == torch.bool else 0.0)
+    if mask is None:
+        mask = torch.ones(len(k), 1, 1, k.shape[2], dtype=torch.bool, device=k.device)
+    columns = visible[:, None, None, :].expand(-1, 1, mask.shape[2], -1)
+    if mask.dtype != torch.bool:
+        columns = torch.zeros_like(columns, dtype=mask.dtype).masked_fill(~columns, torch.finfo(mask.dtype).min)
+    return torch.cat([columns, mask.expand(len(columns), -1, -1, -1)], -1)
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    site: AttentionSite | None = module.__dict__.get("_site")
+    if site is not None and not site.empty:
+        causal = options.get("is_causal")
+        if attention_mask is None and (getattr(module, "is_causal", False) if causal is None else causal):
+            # Sdpa's own causal mask would start at the prefix's first column.
+            size = query.shape[2]
+            attention_mask = torch.ones(1, 1, size, size, dtype=torch.bool, device=query.device).tril()
+        key, value, attention_mask = site.extend(key, value, attention_mask)
+        options["is_causal"] = False
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+
+
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

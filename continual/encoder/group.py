@@ -1,0 +1,85 @@
+"""Adapters that run the same code at one site: their parameters stacked, one slot each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from continual.adapter import Piece
+from continual.method.base import Described, Method, Params
+
+
+class Group(nn.Module):
+    """One slot an adapter, frozen or trainable as a whole.
+
+    Unequal ranks are zero-padded to the widest, which is exact for every method (see its file), also in training: a
+    padded row of A meets a padded column of B, so its gradient is zero.
+
+    owners  the adapters that have a slot, by their number among those that are loaded
+    slot    (N,) the slot of each loaded adapter; -1 for those that are absent here
+    """
+
+    slot: Tensor
+
+    def __init__(self, owners: Sequence[int], pieces: Sequence[Piece], count: int, train: bool) -> None:
+        super().__init__()
+        self.method: Described = pieces[0].method
+        self.part = pieces[0].part
+        self.owners = tuple(owners)
+        self.train_slots = train
+        params = [piece.params for piece in pieces]
+        self.shapes = [{name: tensor.shape for name, tensor in p.items()} for p in params]
+        self.stack = nn.ParameterDict(
+            {
+                name: nn.Parameter(_stack([p[name] for p in params]), train and name not in self.method.fixed)
+                for name in params[0]
+            }
+        )
+        slot = torch.full((count,), -1)
+        slot[list(owners)] = torch.arange(len(owners))
+        self.register_buffer("slot", slot, persistent=False)
+
+    def params(self, slot: int | Tensor) -> Params:
+        return {name: tensor[slot] for name, tensor in self.stack.items()}
+
+    def every(self) -> Params:
+        """All slots: each tensor with its leading axis."""
+        return dict(self.stack.items())
+
+    def take(self, slot: int) -> Params:
+        """A detached copy of one slot, without its padding."""
+        return {
+            name: tensor[slot][tuple(slice(size) for size in self.shapes[slot][name])].detach().cpu().clone()
+            for name, tensor in self.stack.items()
+        }
+
+    def single(self, x: Tensor, y: Tensor) -> Tensor:
+        assert isinstance(self.method, Method)
+        return self.method.delta(self.params(0), x, y)
+
+    def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
+        """Each row with its own slot; a row whose member is not in this group gets delta 0."""
+        assert isinstance(self.method, Method)
+        slot = self.slot[member]
+        if len(self.owners) == len(self.slot):
+            return vmap(self.method.delta)(self.params(slot), x, y)
+        # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
+        here = (slot >= 0)[:, None, None]
+        x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
+        return torch.where(here, vmap(self.method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
+
+    def deltas(self, x: Tensor, y: Tensor) -> Tensor:
+        """(slots, B, T, d_out): of every slot, on the same input."""
+        assert isinstance(self.method, Method)
+        return vmap(self.method.delta, in_dims=(0, None, None))(self.every(), x, y)
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
+    stacked = tensors[0].new_zeros(len(tensors), *size)
+    for slot, tensor in enumerate(tensors):
+        stacked[slot][tuple(slice(n) for n in tensor.shape)] = tensor
+    return stacked

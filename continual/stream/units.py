@@ -1,0 +1,123 @@
+"""Rows as the encoder reads them, in units; batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from continual.types import Batch
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The rows of one split as an encoder and a head read them: each row is one unit or more (``types.Batch``).
+
+    inputs     per unit: (T,) token ids, special tokens included, cut at the length limit; or (3, h, w) pixels
+    segments   per unit: (T,) 0 or 1, which of two texts each token is of; None: all are of the first
+    targets    per unit: what the head is to answer, of equal dimensions
+    marks      per unit: what the head needs to read an answer out of its logits; None where it needs nothing
+    row        (units,) 64-bit content ids: f(text), the same in every batch and run
+    first      (rows + 1,) the units of row i are first[i] to first[i + 1] - 1
+    wanted     per row: the right answer, as a score compares it
+    kind       the path of the head
+    truncated  how many rows were longer than the limit and lost their end
+    pad        the id that fills batches up
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Sequence[Tensor] | Tensor
+    row: Tensor
+    first: Tensor
+    wanted: tuple[Any, ...]
+    kind: Hashable
+    segments: tuple[Tensor, ...] | None = None
+    marks: tuple[Any, ...] | None = None
+    truncated: int = 0
+    pad: int = 0
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """(rows,) the tokens of each row's longest unit."""
+        units = torch.tensor([unit.shape[-1] for unit in self.inputs])
+        return torch.stack([units[a:b].max() for a, b in zip(self.first[:-1], self.first[1:], strict=True)])
+
+    def units(self, rows: Sequence[int] | Tensor) -> tuple[list[int], Tensor]:
+        """The units of these rows, in order, and for each the position of its row among ``rows``."""
+        index = torch.as_tensor(rows, dtype=torch.long)
+        begin, count = self.first[index], self.first[index + 1] - self.first[index]
+        example = torch.arange(len(index)).repeat_interleave(count)
+        start = begin - count.cumsum(0) + count
+        return (torch.arange(int(count.sum())) + start[example]).tolist(), example
+
+
+def collate(data: Encoded, rows: Sequence[int] | Tensor) -> Batch:
+    """These rows, padded to the longest of them."""
+    units, example = data.units(rows)
+    chosen = [data.inputs[i] for i in units]
+    targets = fill([torch.as_tensor(data.targets[i]) for i in units], -1)
+    if chosen[0].dim() == 3:
+        inputs, mask = torch.stack(chosen), None
+    else:
+        inputs, mask = fill(chosen, data.pad), fill([torch.ones_like(unit) for unit in chosen], 0)
+    return Batch(
+        inputs=inputs,
+        mask=mask,
+        row=data.row[torch.tensor(units)],
+        example=example,
+        targets={data.kind: targets},
+        segment=None if data.segments is None else fill([data.segments[i] for i in units], 0),
+    )
+
+
+def join(batches: Sequence[Batch], pad: int) -> Batch:
+    """Batches as one, of members that are still to be named; None of them may carry members already."""
+    starts = [0]
+    for batch in batches:
+        starts.append(starts[-1] + rows_of(batch))
+    kinds: dict[Hashable, list[Tensor]] = {}
+    for batch in batches:
+        for kind, targets in batch.targets.items():
+            kinds.setdefault(kind, []).append(targets)
+    segments = [torch.zeros_like(b.inputs) if b.segment is None else b.segment for b in batches]
+    return Batch(
+        inputs=_together([batch.inputs for batch in batches], pad),
+        mask=None if batches[0].mask is None else _together([b.mask for b in batches if b.mask is not None], 0),
+        row=torch.cat([batch.row for batch in batches]),
+        example=torch.cat([examples(b) + start for b, start in zip(batches, starts, strict=False)]),
+        targets={kind: _together(targets, -1) for kind, targets in kinds.items()},
+        segment=None if all(batch.segment is None for batch in batches) else _together(segments, 0),
+    )
+
+
+def examples(batch: Batch) -> Tensor:
+    """(U,) which row of the batch each unit is of."""
+    if batch.example is None:
+        return torch.arange(len(batch.inputs), device=batch.inputs.device)
+    return batch.example
+
+
+def rows_of(batch: Batch) -> int:
+    return int(examples(batch).max()) + 1
+
+
+def fill(tensors: Sequence[Tensor], value: int) -> Tensor:
+    """Stacked, each filled up with ``value`` to the largest in every axis."""
+    size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
+    if all(list(t.shape) == size for t in tensors):
+        return torch.stack(list(tensors))
+    stacked = tensors[0].new_full((len(tensors), *size), value)
+    for slot, tensor in enumerate(tensors):
+        stacked[slot][tuple(slice(n) for n in tensor.shape)] = tensor
+    return stacked
+
+
+def _together(tensors: Sequence[Tensor], value: int) -> Tensor:
+    """One below the other, filled up to the widest."""
+    return fill([row for tensor in tensors for row in tensor], value)
