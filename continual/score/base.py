@@ -78,7 +78,7 @@ def paired(score: Score, stats: Floats, reference: Floats, seed: int, draws: int
 
 
 def _resampled(score: Score, seed: int, draws: int, *tables: Floats) -> Floats:
-    """(tables, draws) scores of resamples, in chunks: 10,000 rows and 2,000 draws take some 50 MB."""
+    """(tables, draws) scores of resamples, in chunks: 10,000 rows and 2,000 draws take 25 MB."""
     step = max(1, BLOCK // max(tables[0].shape))
     chunks = [range(first, min(first + step, draws)) for first in range(0, draws, step)]
     counts = (np.stack([_counts(len(tables[0]), seed, draw) for draw in chunk]) for chunk in chunks)

@@ -67,6 +67,14 @@ def test_a_resample_of_one_row_over_and_over_is_constant():
         assert Pearson().total(times * stats).tolist() == [0] * 50
 
 
+def test_a_resample_of_rows_with_one_answer_is_constant():
+    rng = np.random.default_rng(0)
+    few, many = [0.1, 1 / 3, 0.7] * 30, rng.normal(size=90).tolist()
+    same = np.kron(np.ones(30), np.eye(3))  # three resamples: the rows with each of the answers
+    for pair in (few, many), (many, few):
+        assert Pearson().total(same @ Pearson().rows(*pair, [])).tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("kind", [Pearson(), Spearman()])
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused(kind, odd):
