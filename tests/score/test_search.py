@@ -54,7 +54,9 @@ def test_rows_with_the_same_text_are_no_rivals_and_count_once():
 
 
 def test_ids_may_be_hashes():
-    assert ranks([(X, X), (Y, Y), (X, BETWEEN)], [2**62, 2**62 + 1, 2**62 + 2]).tolist() == [1, 1, 2]
+    assert ranks([(X, X), (Y, Y), (X, BETWEEN)], [2**62, 2**62 + 1, -(2**63)]).tolist() == [1, 1, 2]
+    with pytest.raises(OverflowError):  # and not two ids rounded to one
+        ranks([(X, X), (X, Y)], [2**63 + 1, 2**63 + 2])
 
 
 def test_length_does_not_matter():
