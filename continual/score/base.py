@@ -183,22 +183,19 @@ def normal(text: str) -> str:
 def ranks(found: Sequence[tuple[NDArray[Any], NDArray[Any]]], wanted: Sequence[int]) -> Floats:
     """(n,) the rank, from 1, of each row's own candidate for its query among the candidates of all rows, by cosine.
 
-    ``found`` is a (query, candidate) pair of (d,) vectors a row, ``wanted`` the id of the candidate's text (signed, 64 bits): rows with
-    the same id have the same candidate, which is counted once (with the nearest of its vectors). A tie counts
-    against the row, and so does NaN. The cosine with a vector of zeros is 0.
+    ``found`` is a (query, candidate) pair of (d,) vectors a row, ``wanted`` the id (64 bits, signed) of the candidate's
+    text: rows with the same id have the same candidate, which is counted once (with the nearest of its vectors). A tie
+    counts against the row, and so does NaN. The cosine with a vector of zeros is 0.
     """
     aligned(found, wanted)
     queries, candidates = _directions([q for q, _ in found]), _directions([c for _, c in found])
+    own = (queries * candidates).sum(axis=1, keepdims=True)
     ids = np.array(wanted, dtype=np.int64)  # left to itself numpy rounds larger ones to floats, and they meet
     order = np.argsort(ids, kind="stable")
     first = np.unique(ids[order], return_index=True)[1]  # of each id
-    own = (queries * candidates).sum(axis=1)
-    step = max(1, BLOCK // len(found))
-    worse = [
-        np.maximum.reduceat(queries[row : row + step] @ candidates[order].T, first, axis=1)
-        < own[row : row + step, None] - TIE
-        for row in range(0, len(found), step)
-    ]
+    columns, step = candidates[order].T, max(1, BLOCK // len(found))
+    blocks = [slice(row, row + step) for row in range(0, len(found), step)]
+    worse = [np.maximum.reduceat(queries[rows] @ columns, first, axis=1) < own[rows] - TIE for rows in blocks]
     return (~np.concatenate(worse)).sum(axis=1).astype(np.float64)
 
 
