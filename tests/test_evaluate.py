@@ -1,4 +1,4 @@
-"""Scores without a head, few rows a class, and intervals of differences."""
+"""Scores with a head and without, and few rows a class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
-from continual.evaluate import Evaluate, Evaluator, few, paired
+from continual.evaluate import Evaluate, Evaluator, few, score_of
+from continual.head.classify import Classify
 from continual.ledger import Ledger, wilson
 from continual.predict import features
+from continual.score.base import Floats
 from continual.stream.base import Example, Task
 from continual.stream.text import Reader
 from continual.task_streams import toy
@@ -38,7 +40,9 @@ def test_an_unseen_task_is_scored_by_the_nearest_class_mean(model: AdaptedEncode
     scorer = evaluator(model, Evaluate(shots=shots))
     cell = scorer.unseen("zero", -1, 0, TASK, "bare", lambda: None)
     support = few(TASK, shots, 0)
-    known, tested = (features(model, scorer.reader(rows)).double().numpy() for rows in (support, TASK.test))
+    known, tested = (
+        features(model, scorer.reader(rows, Classify(), TASK.labels)).double().numpy() for rows in (support, TASK.test)
+    )
     labels = np.array([row.label for row in support])
     means = np.stack([known[labels == c].mean(0) for c in range(3)])
     answers = ((tested[:, None] - means[None]) ** 2).sum(-1).argmin(1)
@@ -66,9 +70,9 @@ def test_a_cell_is_taken_again_where_nothing_that_it_depends_on_changed(model: A
     scorer = evaluator(model, Evaluate(reuse=reuse), ledger)
     calls = []
 
-    def answer() -> torch.Tensor:
+    def answer() -> Floats:
         calls.append(1)
-        return torch.arange(40) % 4 == 0
+        return score_of(TASK).rows([int(i % 4 == 0) for i in range(40)], [1] * 40, TASK.labels)
 
     for after, modules in enumerate((["a", "h"], ["a", "h"], ["b", "h"], ["a", "i"])):
         ledger.add([scorer.seen("learn", after, 0, TASK, modules, answer)])
@@ -102,27 +106,6 @@ def test_other_seeds_and_names_choose_other_rows() -> None:
     renamed = Task("other", TASK.labels, TASK.train, TASK.valid, TASK.test)
     assert few(TASK, 3, 0) != few(TASK, 3, 1)
     assert few(TASK, 3, 0) != few(renamed, 3, 0)
-
-
-def test_equal_answers_differ_by_nothing() -> None:
-    right = torch.arange(50) % 3 == 0
-    assert paired(right, right, seed=0) == (0, 0, 0)
-
-
-def test_the_bootstrap_is_paired_seeded_and_of_the_right_width() -> None:
-    rng = torch.Generator().manual_seed(0)
-    reference = torch.rand(400, generator=rng) < 0.6
-    right = reference.clone()
-    right[:40] = ~right[:40]
-    gain, low, high = paired(right, reference, seed=0)
-    difference = right.double() - reference.double()
-    assert gain == pytest.approx(float(difference.mean()))
-    assert low < gain < high
-    # Of a mean of n differences: 1.96 standard errors. Unpaired it would be more than twice as wide.
-    assert (high - low) / 2 == pytest.approx(1.96 * float(difference.std()) / 20, rel=0.15)
-    assert paired(right, reference, seed=0) == (gain, low, high)
-    assert len({paired(right, reference, seed) for seed in range(9)}) > 1  # few: the means are of a grid
-    assert paired(reference, right, seed=0)[0] == -gain
 
 
 @pytest.mark.parametrize("options", [{"unseen": "maybe"}, {"shots": 0}])

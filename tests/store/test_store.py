@@ -258,7 +258,7 @@ def test_a_hostile_card_is_refused(store: Store, changes: dict[str, Any]) -> Non
 @pytest.mark.parametrize("name", ["os.system", "base", "torch", "continual.files"])
 def test_a_card_reaches_nothing_outside_the_folder_of_methods(store: Store, name: str) -> None:
     entry = store.get(forge(store, method=name))
-    with pytest.raises(ContinualError, match="choose from: bottleneck"):
+    with pytest.raises(ContinualError, match="choose from: bitfit, bottleneck"):
         method.named(entry.card.method, entry.card.arguments)
 
 

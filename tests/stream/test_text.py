@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from continual.stream.base import Example
 from continual.head.classify import Classify
+from continual.stream.base import Example
 from continual.stream.text import Reader, content_id
 from continual.stream.units import Encoded, collate, join
 from tests import tiny
@@ -62,7 +62,8 @@ def test_joined_batches_keep_their_rows_in_order() -> None:
     data = read("ba de fi go", "ba", "de")
     short, long = collate(data, [1]), collate(data, [2, 0])
     both = join([short, long], pad=0)
-    assert both.ids.tolist() == [[CLS, BA, SEP, 0, 0, 0], [CLS, DE, SEP, 0, 0, 0], [CLS, BA, DE, FI, GO, SEP]]
+    assert both.inputs.tolist() == [[CLS, BA, SEP, 0, 0, 0], [CLS, DE, SEP, 0, 0, 0], [CLS, BA, DE, FI, GO, SEP]]
     assert both.mask.sum(1).tolist() == [3, 3, 6]
-    assert both.labels.tolist() == [1, 2, 0]
+    assert both.targets[Classify().path()].tolist() == [1, 2, 0]
+    assert both.example.tolist() == [0, 1, 2]
     assert torch.equal(both.row, data.row[[1, 2, 0]])
