@@ -61,6 +61,7 @@ class AdaptedEncoder(nn.Module):
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
         self._recomputes = False
+        self.originals: list[tuple[nn.Module, str, nn.Parameter | None]] = []  # what a merged module replaced
 
     def release(self) -> None:
         """Take the hooks off the encoder for good: it may serve another run, which must not meet these adapters."""
@@ -128,10 +129,9 @@ class AdaptedEncoder(nn.Module):
         self.to(device)
 
     def _check_room(self) -> None:
-        site = self.sites[EMBEDDING] if EMBEDDING in self.sites else None
-        if not isinstance(site, PromptSite) or not site.members:
+        if (prompt := self._prompt) is None:
             return
-        longest = site.longest
+        longest = prompt.longest
         if longest + self.max_length > self.positions:
             raise ContinualError(
                 f"a prompt of {longest} vectors before texts of encoder.max_length={self.max_length} tokens needs "
@@ -215,8 +215,7 @@ class AdaptedEncoder(nn.Module):
     def _run(self, batch: Batch) -> States:
         inputs: dict[str, Any] = {"pixel_values": batch.inputs} if self.arch.image else {"input_ids": batch.inputs}
         mask, segment, tokens = batch.mask, batch.segment, None
-        prompt = self.sites[EMBEDDING] if EMBEDDING in self.sites else None
-        if isinstance(prompt, PromptSite) and prompt.members:
+        if (prompt := self._prompt) is not None:
             assert mask is not None
             embeddings = self.encoder.get_input_embeddings()(batch.inputs)  # type: ignore[operator]
             embeddings, mask, segment, tokens = prompt.insert(embeddings, mask, segment)
@@ -240,6 +239,12 @@ class AdaptedEncoder(nn.Module):
             shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in group.stack.items())
             lines.append(f"{address}: {type(group.method).__name__} for members {group.owners}: {shapes}")
         return "\n".join(lines) or "no adapter loaded"
+
+    @property
+    def _prompt(self) -> PromptSite | None:
+        """The site of prompts, where any is loaded."""
+        site = dict(self.sites.items()).get(EMBEDDING)
+        return site if isinstance(site, PromptSite) and site.members else None
 
     def _holders(self) -> Iterator[tuple[str, Holder]]:
         for address, site in self.sites.items():

@@ -57,7 +57,11 @@ class Arch:
 def _sites(
     attention: str, query: str, key: str, value: str, attn_out: str, ffn_in: str, ffn_out: str, norms: tuple[str, str]
 ) -> dict[str, Place]:
-    """The sites of a layer whose projections are linears of their own."""
+    """The sites of a layer whose projections are linears of their own.
+
+    Sites on one module act in this order, each on what the one before it left: a norm is computed anew with its delta,
+    so what is added after it comes later.
+    """
     return {
         "query": Place(query),
         "key": Place(key),
@@ -65,14 +69,15 @@ def _sites(
         "attention": Place(attention, "attention"),
         "attn_act": Place(attn_out, "input"),
         "attn_out": Place(attn_out),
+        "attn_parallel": Place(attn_out, reads=value),  # DeBERTa calls the others on positions too
+        "attn_norm": Place(norms[0], "norm"),
         "attn_post": Place(norms[0]),
         "ffn_in": Place(ffn_in),
         "ffn_act": Place(ffn_out, "input"),
         "ffn_out": Place(ffn_out),
         "ffn_parallel": Place(ffn_out, reads=ffn_in),
-        "ffn_post": Place(norms[1]),
-        "attn_norm": Place(norms[0], "norm"),
         "ffn_norm": Place(norms[1], "norm"),
+        "ffn_post": Place(norms[1]),
     }
 
 

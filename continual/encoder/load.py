@@ -166,7 +166,8 @@ def _words(folder: Path, name: str, image: bool) -> Any:
     if image:
         if not (folder / _PROCESSOR).is_file():
             raise ContinualError(
-                f"encoder.name={name}: the folder has no {_PROCESSOR}; save it there too: processor.save_pretrained(folder)"
+                f"encoder.name={name}: the folder has no {_PROCESSOR}; save it there too: "
+                "processor.save_pretrained(folder)"
             )
         return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
     if not any((folder / file).is_file() for file in _VOCABULARIES):

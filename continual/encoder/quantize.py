@@ -30,7 +30,7 @@ _BLOCK = 64  # weights that share a maximum in nf4, as in QLoRA
 class QuantizedLinear(nn.Module):
     """y = x Wᵀ + b, (…, d_in) -> (…, d_out), with W as codes. The gradient passes to x, and to b if it is asked for.
 
-    It has ``in_features``, ``out_features``, ``bias`` and (to be read only) ``weight``, as a linear layer has.
+    It has a linear layer's ``in_features``, ``out_features`` and ``bias``, but no ``weight``: nothing can be merged in.
     """
 
     codes: Tensor
@@ -47,9 +47,8 @@ class QuantizedLinear(nn.Module):
         self.bias = linear.bias
         self.requires_grad_(False)
 
-    @property
-    def weight(self) -> Tensor:
-        """(d_out, d_in), float32: decoded anew each time that it is read."""
+    def decoded(self) -> Tensor:
+        """W (d_out, d_in), float32, made anew at each call."""
         return _decode(self.codes, self.scales, self.scheme, (self.out_features, self.in_features))
 
     def forward(self, x: Tensor) -> Tensor:

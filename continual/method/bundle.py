@@ -17,8 +17,8 @@ from continual.method.base import Bundled, Described, Spread
 class Bundle:
     """Each of ``methods`` acts at its own sites, all are trained together and stored as one module.
 
-    MAM (He et al. 2022) is a prefix with a parallel adapter; UniPELT's three (Mao et al. 2022) are bottleneck, prefix and
-    LoRA, without its gates: those are a composition. ``methods`` names each method with its arguments.
+    MAM (He et al. 2022) is a prefix with a parallel adapter; UniPELT's three (Mao et al. 2022) are bottleneck, prefix
+    and LoRA, without its gates: those are a composition. ``methods`` names each method with its arguments.
     """
 
     methods: Mapping[str, Mapping[str, Any]] = field(

@@ -21,8 +21,8 @@ def check(stream: Stream) -> list[str]:
 
     Errors: no tasks; a bad or repeated task name; an unknown head or score; repeated labels; fewer than two classes; an
     empty split; a row that its head cannot read (a label outside the label map, a text that is not one, words and tags
-    of different number, an answer that is not in its context). Warnings: empty texts in train; texts of test in train; a class
-    of valid or test that train lacks.
+    of different number, an answer that is not in its context). Warnings: empty texts in train; texts of test in train;
+    a class of valid or test that train lacks.
     """
     if not stream.tasks:
         raise DataError(f"stream {stream.name!r} has no tasks; give it at least one")

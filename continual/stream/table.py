@@ -1,51 +1,66 @@
-"""Reads (text, label) rows from CSV, TSV and JSONL files. Standard library only."""
+"""Reads rows of texts, each perhaps with a label, from CSV, TSV and JSONL files. Standard library only."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from continual.errors import DataError, unknown
+from continual.stream.files import lines
 
 Found = tuple[int, Mapping[Any, Any]]  # line number, column -> value
 
 
-def read_table(path: str | Path, text: str = "text", label: str = "label") -> list[tuple[str, str]]:
-    """The columns ``text`` and ``label`` of all rows; the format follows the extension (.csv .tsv .jsonl), utf-8.
+class Row(NamedTuple):
+    """``where`` names file and line; ``label`` is as the file has it: a string, or any JSON value."""
 
-    CSV and TSV have a header row and follow RFC 4180: a field with a quote in it is quoted, quotes doubled. Labels lose
-    the space around them; texts stay as they are. JSON numbers and booleans are labels as JSON writes them.
-    Raises DataError: no such file, unknown extension, no rows, a column that is not there, a row without a text or a
-    label, broken quoting, bytes that are not utf-8; with the line number.
+    where: str
+    texts: tuple[str, ...]
+    label: Any
+
+
+def read_rows(path: str | Path, texts: Sequence[str], label: str | None) -> list[Row]:
+    """The columns ``texts`` and ``label`` (None: no column) of all rows; the format follows the extension.
+
+    .csv .tsv .jsonl, in utf-8. CSV and TSV have a header row and follow RFC 4180: a field with a quote in it is quoted,
+    quotes doubled. Raises DataError: no such file, unknown extension, no rows, a column that is not there, a row
+    without a text, broken quoting, bytes that are not utf-8; with the line number.
     """
     path = Path(path)
     readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: {unknown('extension', path.suffix, readers)}")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; paths are relative to the folder the command runs in")
-    rows: list[tuple[str, str]] = []
-    with open(path, "rb") as file:
-        for line, row in readers[path.suffix.lower()](path, _decoded(path, file)):
-            if not rows and (lost := [column for column in (text, label) if column not in row]):
-                raise DataError(f"{path}: {unknown('column', lost[0], row)} (set text= and label= to two of them)")
-            rows.append((_text(path, line, row.get(text), text), _label(path, line, row.get(label), label)))
+    columns = [*texts, *([] if label is None else [label])]
+    rows: list[Row] = []
+    for line, row in readers[path.suffix.lower()](path, lines(path)):
+        if not rows and (lost := [column for column in columns if column not in row]):
+            raise DataError(f"{path}: {unknown('column', lost[0], row)} (set text= and label= to columns of the file)")
+        where = f"{path}, line {line}"
+        found = tuple(_text(where, row.get(column), column) for column in texts)
+        rows.append(Row(where, found, None if label is None else row.get(label)))
     if not rows:
-        raise DataError(f"{path}: no rows; expected at least one with {text!r} and {label!r}")
+        raise DataError(f"{path}: no rows; expected at least one with {', '.join(map(repr, columns))}")
     return rows
 
 
-def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: not utf-8 (byte {line[error.start]:#04x}); save the file as utf-8"
-            ) from None
+def read_table(path: str | Path, text: str = "text", label: str = "label") -> list[tuple[str, str]]:
+    """(text, label) of all rows. Labels lose the space around them; texts stay as they are.
+
+    JSON numbers and booleans are labels as JSON writes them. Raises DataError as ``read_rows``, and for no label.
+    """
+    return [(row.texts[0], as_label(row.where, row.label, label)) for row in read_rows(path, [text], label)]
+
+
+def as_label(where: str, value: object, column: str) -> str:
+    """A label as a string without the space around it; DataError for none."""
+    if isinstance(value, (bool, int, float)):
+        value = json.dumps(value)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: expected a label in {column!r}, got {value!r:.60}; mend or drop the row")
+    return value.strip()
 
 
 def _csv(path: Path, lines: Iterable[str], delimiter: str = ",") -> Iterator[Found]:
@@ -90,15 +105,7 @@ def _jsonl(path: Path, lines: Iterable[str]) -> Iterator[Found]:
         yield number, row
 
 
-def _text(path: Path, line: int, value: object, column: str) -> str:
+def _text(where: str, value: object, column: str) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{path}, line {line}: expected a text in {column!r}, got {value!r:.60}; mend or drop the row")
+        raise DataError(f"{where}: expected a text in {column!r}, got {value!r:.60}; mend or drop the row")
     return value
-
-
-def _label(path: Path, line: int, value: object, column: str) -> str:
-    if isinstance(value, (bool, int, float)):
-        value = json.dumps(value)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{path}, line {line}: expected a label in {column!r}, got {value!r:.60}; mend or drop the row")
-    return value.strip()

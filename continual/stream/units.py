@@ -104,6 +104,7 @@ def examples(batch: Batch) -> Tensor:
 
 
 def rows_of(batch: Batch) -> int:
+    """How many rows of a task a batch has."""
     return int(examples(batch).max()) + 1
 
 
