@@ -58,9 +58,9 @@ class Choice:
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
         scores, rows = exact(logits[:, 0]), int(example[-1]) + 1
         largest = scores.new_full((rows,), float("-inf")).scatter_reduce(0, example, scores.detach(), "amax")
-        total = scores.new_zeros(rows).index_add(0, example, (scores - largest[example]).exp())
-        right = scores.new_zeros(rows).index_add(0, example, scores.where(targets == 1, 0))
-        return largest + total.log() - right
+        behind, none = scores - largest[example], scores.new_zeros(rows)
+        right = none.index_add(0, example, behind.where(targets == 1, 0))
+        return none.index_add(0, example, behind.exp()).log() - right
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:
         return [int(options.argmax()) for options in logits[:, 0].split(torch.bincount(example).tolist())]

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.func import vmap
 
 from continual import folder
+from continual.bank import HeadBank
 from continual.errors import ContinualError
 from continual.head import named
 from continual.stream.base import Example
 from continual.stream.units import collate, join
+from continual.types import States
 from tests.head import samples
 
 NAMES = folder.names("continual.head")
@@ -125,9 +127,7 @@ def test_padding_moves_no_loss_and_no_answer(name: str) -> None:
     assert gap(samples.losses(name, p, data, ALL, tokens=23), samples.losses(name, p, data, ALL)) < 1e-12
     _, example = data.units(ALL)
     short, long = (
-        head.decode(
-            head.logits(p, *samples.states(data, ALL, head.reads, tokens)), samples.marks(data, ALL), example
-        )
+        head.decode(head.logits(p, *samples.states(data, ALL, head.reads, tokens)), samples.marks(data, ALL), example)
         for tokens in (0, 23)
     )
     assert str(short) == str(long)
@@ -195,3 +195,35 @@ def test_units_with_parameters_of_their_own_are_answered_as_alone(name: str) -> 
     assert torch.allclose(together, alone, atol=1e-12)
     same = head.logits(each[0], table, mask)
     assert torch.allclose(same[0], alone[0], atol=1e-12)
+
+
+def test_all_heads_answer_one_mixed_batch_as_they_answer_alone() -> None:
+    """Two members of every kind; the second has two labels more where a head is as wide as its labels."""
+    heads, batches, alone, found = [], [], [], []
+    for seed, name in enumerate([*NAMES, *NAMES]):
+        head, data = samples.read(name)
+        p = samples.params(name, seed)
+        if seed >= len(NAMES) and name in ("classify", "multilabel", "tag"):
+            p = {key: torch.cat([tensor, tensor[:2] + 1]) for key, tensor in p.items()}
+        rows = [0, 2, 1] if seed % 2 else [1, 2]
+        logits = head.logits(p, *samples.states(data, rows, head.reads))
+        batch, (_, example) = collate(data, rows), data.units(rows)
+        if name == "multilabel" and logits.shape[1] > 3:
+            batch.targets = {head.path(): torch.cat([batch.targets[head.path()], torch.ones(len(rows), 2)], 1)}
+        alone.append(head.loss(logits, batch.targets[head.path()], example, torch.zeros_like(example)))
+        found.append(head.decode(logits, samples.marks(data, rows), example))
+        heads.append((head, p))
+        batches.append((batch, samples.states(data, rows, "tokens", tokens=20), samples.marks(data, rows)))
+    mixed = join([batch for batch, *_ in batches], pad=0)
+    member = torch.arange(len(heads)).repeat_interleave(torch.tensor([len(b.inputs) for b, *_ in batches]))
+    tokens = torch.cat([table for _, (table, _), _ in batches])
+    states = States(tokens, tokens[:, 0], torch.cat([mask for _, (_, mask), _ in batches]))
+    marks = [mark for *_, noted in batches for mark in noted]
+    assert mixed.example is not None
+    for answer in HeadBank(heads)(states, member):
+        kind, of = NAMES.index(answer.head.path()[0]), mixed.example[answer.rows]
+        local = of.unique(return_inverse=True)[1]
+        loss = answer.head.loss(answer.logits, mixed.targets[answer.head.path()], local, member[answer.rows])
+        assert gap(loss, torch.cat([alone[kind], alone[kind + len(NAMES)]])) < 1e-12
+        said = answer.head.decode(answer.logits, [marks[i] for i in answer.rows.tolist()], local)
+        assert str(said) == str(found[kind] + found[kind + len(NAMES)])
