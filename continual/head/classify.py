@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from continual.head.base import is_index
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, no_text
@@ -35,7 +35,7 @@ class Classify:
     def problem(self, row: Example, labels: Sequence[str]) -> str | None:
         if (why := no_text(row.text)) is not None:
             return why
-        if not isinstance(row.label, Integral) or isinstance(row.label, bool) or not 0 <= row.label < len(labels):
+        if not is_index(row.label, len(labels)):
             return f"expected a label from 0 to {len(labels) - 1}, got {row.label!r:.40}"
         return None
 

@@ -62,8 +62,6 @@ class Multilabel:
         logits = exact(logits)
         targets = F.pad(targets, (0, logits.shape[1] - targets.shape[1]), value=-1).to(logits)
         own = targets >= 0
-        # Before the loss, not after: 0 times the infinite loss of a label that is not its own would be NaN.
-        logits, targets = logits.where(own, 0), targets.where(own, 0)
         each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         return each.where(own, 0).sum(1) / own.sum(1)
 

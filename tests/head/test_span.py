@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from continual.encoder.load import load
 from continual.errors import ContinualError
-from continual.head.span import LONGEST, Span
+from continual.head.span import LONGEST, Span, _Mark
 from continual.score.answer_f1 import AnswerF1
 from continual.score.exact_match import ExactMatch
 from continual.stream.base import Example
@@ -110,8 +110,8 @@ def test_the_best_span_is_that_of_a_brute_force_search() -> None:
     rows = [example("w7", " ".join(samples.WORDS[:length])) for length in (8, 45, 60)]
     data = samples.reader(48)(rows, HEAD, ())
     units, owner = data.units(range(3))
-    for _ in range(30):
-        logits = torch.randn(len(units), 48, 2, generator=rng, dtype=torch.double)
+    for draw in range(30):
+        logits = torch.randn(len(units), 48, 2, generator=rng, dtype=torch.double) - draw % 5
         best: dict[int, tuple[float, str]] = {}
         for unit, row in zip(units, owner.tolist(), strict=True):
             words = [(p, s) for p, s in enumerate(data.marks[unit].spans) if s is not None]
@@ -148,6 +148,8 @@ def test_no_answer_is_answered_only_where_the_task_has_such_questions() -> None:
 def test_one_window_that_has_an_answer_outweighs_the_others() -> None:
     data = samples.reader(16)([example("w16")], HEAD, ("none",))
     logits = told(data)
+    own = logits.argmax(1)[:, 0] != 0
+    logits[~own, 0] = 50
     assert decode(data, logits) == ["w16"]
     logits[:, 0] = 11  # now position 0 beats it in its own window too
     assert decode(data, logits) == [""]
@@ -164,6 +166,8 @@ def test_text_is_cut_from_the_original() -> None:
     assert decode(data, told(data)) == ["W1,\tw2  (w3"]
     around = samples.reader(16)([Example(("w9", context), ((0, "  W1"),))], HEAD, ())
     assert decode(around, told(around)) == ["W1"]
+    spaced = _Mark("a b", (None, (0, 1), (1, 3), None), False)  # a token with the space before it, as GPT-2's
+    assert HEAD.decode(torch.eye(4)[None, :, [2, 2]], [spaced], torch.zeros(1, dtype=torch.long)) == ["b"]
 
 
 @pytest.mark.parametrize(
