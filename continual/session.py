@@ -21,7 +21,7 @@ from continual.method.base import Described
 from continual.parts import Parts
 from continual.report.record import Gain, Module, Record, Weights, load
 from continual.request import Learn, Learned
-from continual.store import Card, EncoderRef, Store
+from continual.store import Card, EncoderRef, Store, require
 from continual.stream.base import Task
 from continual.stream.image import ImageReader
 from continual.stream.text import Reader
@@ -94,8 +94,9 @@ class Session:
         return next((kept for i in range(after, -1, -1) if (kept := self.good(i)) is not None), None)
 
     def adapter(self, kept: Kept) -> Adapter:
-        """The module's tensors, read back from the store."""
+        """The module's tensors, read back from the store. Raises ContinualError where it is another encoder's."""
         entry = self.store.get(kept.module.digest)
+        require(entry.card, self.parts.encoder)
         return Adapter(method.named(entry.card.method, entry.card.arguments), unflatten(entry.tensors))
 
     def fresh(self, kind: Described, name: str) -> Adapter:
@@ -163,15 +164,17 @@ class Session:
         self.journal.append(kept)
         return kept
 
-    @staticmethod
-    def outcome(kept: Kept) -> str:
+    def outcome(self, kept: Kept) -> str:
         """One clause for a person."""
         module = kept.module
         if module.valid_score is None:
             return f"DIVERGED, nothing stored: {module.why}"
+        task = next(task for task in self.parts.stream.tasks if task.name == module.task)
+        name, points = task.score or head.named(task.head).score, f"{100 * module.valid_score:.1f}"
+        valid = f"validation {points} %" if name == "accuracy" else f"validation {name} {points}"
         if module.why:
-            return f"DIVERGED, {module.why}: kept as it was before, validation {100 * module.valid_score:.1f} %"
-        return f"validation {100 * module.valid_score:.1f} %, {module.trainable:,} parameters, {module.steps} steps"
+            return f"DIVERGED, {module.why}: kept as it was before, {valid}"
+        return f"{valid}, {module.trainable:,} parameters, {module.steps} steps"
 
     def _card(self, task: Task, request: Learn, label: str, parents: tuple[str, ...], learned: Learned) -> Card:
         parts, encoder = self.parts, self.parts.encoder

@@ -91,6 +91,8 @@ def _task(session: Session, task: Task) -> TaskFacts:
         truncated=sum(session.reader(rows, kind, task.labels).truncated for rows in task.splits.values()),
         source=task.source,
         digest=task.digest,
+        head=task.head,
+        score=task.score or kind.score,
     )
 
 

@@ -24,8 +24,8 @@ from continual.report.draw import (
     names,
     sized,
 )
-from continual.report.grid import plain, points, rows, score, scored
-from continual.report.record import CellFacts, Gain, Record, Weights
+from continual.report.grid import asked, plain, points, rows, score, scored
+from continual.report.record import CellFacts, Gain, Record, TaskFacts, Weights
 
 Shown = go.Figure | str
 
@@ -52,7 +52,7 @@ def matrix(record: Record) -> Shown:
         for x, cell in enumerate(row.cells):
             if cell is None:
                 figure.add_annotation(x=x, y=y, text="–", showarrow=False)
-    columns = [label(task.name) for task in record.tasks]
+    columns = [_asked(task) for task in record.tasks]
     figure.update_xaxes(side="top", range=[-0.5, len(columns) - 0.5], **names(columns, top=True))
     figure.update_yaxes(**lines([_moment(record, row.after) for row in table]))
     return sized(figure, 44 * len(table) + 90, 50 * len(columns) + 110)
@@ -69,7 +69,7 @@ def curves(record: Record) -> Shown:
         own = [cell.how == "own" for _, cell in found]
         colour = COLOURS[task % len(COLOURS)]
         figure.add_scatter(
-            name=label(facts.name),
+            name=_asked(facts),
             # Moved apart a little, or the intervals of several tasks hide each other.
             x=[after + 0.3 * (task - (count - 1) / 2) / count for after, _ in found],
             y=[100 * scored(cell) for _, cell in found],
@@ -87,7 +87,9 @@ def curves(record: Record) -> Shown:
     at = [row.after for row in table]
     figure.update_xaxes(**names([_moment(record, after) for after in at]))
     figure.update_xaxes(tickvals=at)
-    figure.update_yaxes(title="% of test rows", zeroline=False)
+    figure.update_yaxes(
+        title="% of test rows" if all(t.score == "accuracy" for t in record.tasks) else "points", zeroline=False
+    )
     return sized(figure, 380, 48 * len(at) + 80)
 
 
@@ -245,6 +247,11 @@ def _moment(record: Record, after: int) -> str:
     return "before any" if after < 0 else f"after {label(record.tasks[after].name)}"
 
 
+def _asked(task: TaskFacts) -> str:
+    """A task's name, and below it its score where that is not the accuracy."""
+    return label(task.name) if task.score == "accuracy" else f"{label(task.name)}<br>{label(task.score)}"
+
+
 def _mark(cell: CellFacts | None) -> str:
     if cell is None:
         return ""
@@ -256,7 +263,8 @@ def _hover(record: Record, cell: CellFacts | None) -> str:
         return ""
     moment = "before any task" if cell.after < 0 else f"after {plain(record.tasks[cell.after].name)}"
     how = "own module and head" if cell.how == "own" else "nearest class mean, not learned yet"
-    text = f"{plain(record.tasks[cell.task].name)}, {moment}: {points(cell.score)} %"
+    unit = " %" if record.tasks[cell.task].score == "accuracy" else ""
+    text = f"{plain(asked(record.tasks[cell.task]))}, {moment}: {points(cell.score)}{unit}"
     if cell.low is not None and cell.high is not None:
         text += f" ({points(cell.low)} to {points(cell.high)})"
     return f"{harmless(text)}<br>{how}, {cell.n} rows"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continual.report.record import CellFacts, Record
+from continual.report.record import CellFacts, Record, TaskFacts
 
 MISSING = "–"
 
@@ -65,6 +65,11 @@ def points(value: float | None, sign: bool = False) -> str:
         return MISSING
     rounded = round(100 * value, 1) + 0.0  # no negative zero
     return f"{rounded:{'+' if sign and rounded else ''}.1f}".replace("-", "−")
+
+
+def asked(task: TaskFacts) -> str:
+    """A task's name, with its score where that is not the accuracy."""
+    return task.name if task.score == "accuracy" else f"{task.name} ({task.score})"
 
 
 def title(name: str) -> str:

@@ -102,7 +102,8 @@ HEADINGS = {
     ),
     "curves": (
         "Accuracy over the stream",
-        "Each task after each step, with 95 % Wilson intervals. Open markers: not learned yet.",
+        "Each task after each step, with 95 % intervals: Wilson's for shares of rows, else a bootstrap. "
+        "Open markers: not learned yet.",
     ),
     "transfer": (
         "Transfer per task",

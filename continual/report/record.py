@@ -33,7 +33,7 @@ class EncoderFacts(Strict):
 
 
 class TaskFacts(Strict):
-    """Rows of each split, and where they come from."""
+    """Rows of each split, where they come from, what is asked and how answers are judged."""
 
     name: str
     labels: list[str]
@@ -43,6 +43,8 @@ class TaskFacts(Strict):
     truncated: int  # texts longer than the encoder's limit, over the three splits
     source: str
     digest: str
+    head: str = "classify"  # what kind of question it is
+    score: str = "accuracy"  # how its answers are judged
 
 
 class CellFacts(Strict):

@@ -39,7 +39,8 @@ def _head(record: Record, console: Console) -> None:
 
 
 def _matrix(record: Record, console: Console) -> None:
-    _section("Accuracy, % of test rows", console)
+    judged = any(task.score != "accuracy" for task in record.tasks)
+    _section("Scores, points" if judged else "Accuracy, % of test rows", console)
     names = [plain(task.name) for task in record.tasks]
     table = rows(record)
     width = 0 if not names else max(map(cell_len, ["before any", *(f"after {name}" for name in names)]))
@@ -48,6 +49,10 @@ def _matrix(record: Record, console: Console) -> None:
         _block(table, ["before any", *(f"after {name}" for name in names)], names, range(len(names)), console)
     else:
         _numbered(table, names, console)
+    if judged:
+        scores = dict.fromkeys(task.score for task in record.tasks)
+        of = {score: [plain(task.name) for task in record.tasks if task.score == score] for score in scores}
+        console.print(Text("; ".join(f"{plain(score)} of {', '.join(tasks)}" for score, tasks in of.items())))
     if any(cell and cell.how == "ncm" for row in table for cell in row.cells):
         console.print(Text("~ not learned yet: nearest class mean on the features of the last module", style="dim"))
 
