@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers
 from transformers import BertConfig, BertForTokenClassification
 
 from continual.encoder.load import load
@@ -96,7 +97,7 @@ def test_a_token_belongs_to_the_word_of_its_last_character() -> None:
 
 def test_a_word_without_a_token_is_answered_with_o() -> None:
     tokenizer = samples.tokenizer()
-    tokenizer.backend_tokenizer.normalizer = _drops("w2")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("w2", "")
     data = Reader(tokenizer, 12)([Example(("w1", "w2", "w3"), (0, 0, 2))], HEAD, LABELS)
     assert told(data) == [(0, LABELS.index("O"), 2)]
     assert data.wanted == ((0, 0, 2),)
@@ -108,10 +109,11 @@ def test_a_word_without_a_token_is_answered_with_o() -> None:
     assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
 
 
-def _drops(word: str):
-    from tokenizers import normalizers
-
-    return normalizers.Replace(word, "")
+def test_the_same_rows_under_other_names_of_labels_are_read_anew() -> None:
+    reader, rows = samples.reader(12), [example(3)]
+    assert reader(rows, HEAD, LABELS) is reader(rows, HEAD, LABELS)
+    marks = [reader(rows, HEAD, labels).marks for labels in (LABELS, ("O", "B-X", "I-X"))]
+    assert [mark.rest for noted in marks for mark in noted or ()] == [1, 0]
 
 
 WORD = st.text(min_size=1, max_size=6).filter(lambda word: HEAD.problem(Example((word,), (0,)), LABELS) is None)
