@@ -129,11 +129,19 @@ class Reader:
 
         ``shortened`` makes questions short enough.
 
-        Raises ContinualError without a fast tokenizer.
+        Raises ContinualError without a fast tokenizer, and where a window is too short to go on by more than a token.
         """
         if not texts:
             return []
         self._knows_positions()
+        overlap, taken = self.max_length // 4, self.tokenizer.num_special_tokens_to_add(questions is not None)
+        if questions is not None:
+            taken += self._most
+        if self.max_length - taken <= overlap:
+            raise ContinualError(
+                f"expected windows with room for more than {taken} tokens (special ones, question) and the overlap of "
+                f"{overlap}, got a length limit of {self.max_length}; raise encoder.max_length"
+            )
         if questions is None:
             pair, side, cut = (list(texts),), 0, "only_first"
         else:
@@ -142,7 +150,7 @@ class Reader:
             *pair,
             truncation=cut,
             max_length=self.max_length,
-            stride=self.max_length // 4,
+            stride=overlap,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             return_token_type_ids=True,
@@ -167,9 +175,13 @@ class Reader:
         Raises ContinualError without a fast tokenizer.
         """
         self._knows_positions()
-        most = max(1, self.max_length // 3)
         spans = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return question if len(spans) <= most else question[: spans[most - 1][1]]
+        return question if len(spans) <= self._most else question[: spans[self._most - 1][1]]
+
+    @property
+    def _most(self) -> int:
+        """The tokens of a question before its text."""
+        return max(1, self.max_length // 3)
 
     def _knows_positions(self) -> None:
         """Only fast tokenizers know which characters a token stands for."""

@@ -207,6 +207,12 @@ def test_a_tokenizer_that_knows_no_positions_is_refused() -> None:
         Reader(Slow(), 16)([example("w1")], HEAD, ())
 
 
+def test_windows_without_room_are_refused() -> None:
+    assert len(samples.reader(7)([example("w1")], HEAD, ()).inputs) > 1
+    with pytest.raises(ContinualError, match=r"got a length limit of 6; raise encoder\.max_length"):
+        samples.reader(6)([example("w1")], HEAD, ())
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("language", "max_length"), [("en", 384), ("en", 64), ("es", 128)])
 def test_real_answers_are_recovered_from_their_targets(language: str, max_length: int) -> None:
