@@ -30,7 +30,7 @@ class _Sentence(NamedTuple):
 
 def tasks(
     files: str | Sequence[str] | Mapping[str, str | Mapping[str, str]],
-    token: int = 0,
+    word: int = 0,
     tag: int = -1,
     separator: str | None = None,
     score: str = "",
@@ -43,7 +43,7 @@ def tasks(
 
     files       [a.txt, b.txt]: named after the files; or {name: a.txt} or {name: {train: …, valid: …, test: …}}, where
                 only train is needed; each a file or a slot folder
-    token, tag  the columns, from 0, or from the end: -1
+    word, tag   the columns, from 0, or from the end: -1
     separator   between the columns; None: spaces and tabs
     valid, test sentences (or a fraction of them, below 1) held out of train where no file is given
     train       at most so many sentences of train, a random subset; None: all
@@ -56,7 +56,7 @@ def tasks(
     """
     result = []
     for name, paths in sources(files, "conll").items():
-        read = {part: list(_sentences(path, token, tag, separator)) for part, path in paths.items()}
+        read = {part: list(_sentences(path, word, tag, separator)) for part, path in paths.items()}
         if score in ("", "entity_f1"):
             read = {part: [_begun(sentence) for sentence in sentences] for part, sentences in read.items()}
         tags = {tag for sentence in read["train"] for tag in sentence.tags}
@@ -74,8 +74,8 @@ def tasks(
     return result
 
 
-def _sentences(path: str, token: int, tag: int, separator: str | None) -> Iterator[_Sentence]:
-    found = _slots(Path(path)) if Path(path).is_dir() else _columns(path, token, tag, separator)
+def _sentences(path: str, word: int, tag: int, separator: str | None) -> Iterator[_Sentence]:
+    found = _slots(Path(path)) if Path(path).is_dir() else _columns(path, word, tag, separator)
     empty = True
     for sentence in found:
         empty = False
@@ -84,7 +84,7 @@ def _sentences(path: str, token: int, tag: int, separator: str | None) -> Iterat
         raise DataError(f"{path}: no sentences; expected a word and its tag a line")
 
 
-def _columns(path: str, token: int, tag: int, separator: str | None) -> Iterator[_Sentence]:
+def _columns(path: str, word: int, tag: int, separator: str | None) -> Iterator[_Sentence]:
     words: list[str] = []
     tags: list[str] = []
     first = (0, 0)  # line and number of columns
@@ -98,24 +98,24 @@ def _columns(path: str, token: int, tag: int, separator: str | None) -> Iterator
             continue
         fields = re.split("[ \t]+", line.strip(" \t")) if separator is None else line.split(separator)
         first = first if first[1] else (number, len(fields))
-        word, mark = _fields(f"{path}, line {number}", line, fields, first, token, tag)
-        words.append(word)
+        text, mark = _fields(f"{path}, line {number}", line, fields, first, word, tag)
+        words.append(text)
         tags.append(mark)
     if words:
         yield _Sentence(f"{path}, the sentence at line {begun}", tuple(words), tuple(tags))
 
 
-def _fields(where: str, line: str, fields: list[str], first: tuple[int, int], token: int, tag: int) -> tuple[str, str]:
+def _fields(where: str, line: str, fields: list[str], first: tuple[int, int], word: int, tag: int) -> tuple[str, str]:
     """The word and the tag of a line."""
     if len(fields) < 2 or len(fields) != first[1]:
         wanted = f"{first[1]} columns, as in line {first[0]}" if first[1] > 1 else "a word and its tag"
         raise DataError(f"{where}: expected {wanted}, got {len(fields)} ({line!r:.60}); mend it, or set separator=")
-    for column, what in ((token, "token"), (tag, "tag")):
+    for column, what in ((word, "word"), (tag, "tag")):
         if not -len(fields) <= column < len(fields):
             raise DataError(f"{where}: {what}={column} is no column of {len(fields)}; they are counted from 0")
         if not fields[column].strip():
             raise DataError(f"{where}: expected a {what} in column {column}, got {line!r:.60}; mend or drop the line")
-    return fields[token], fields[tag].strip()
+    return fields[word], fields[tag].strip()
 
 
 def _slots(folder: Path) -> Iterator[_Sentence]:

@@ -57,7 +57,7 @@ def test_sentences_of_columns_are_read_and_document_lines_left_out(write: Write,
 
 def test_columns_and_separator_can_be_chosen(write: Write) -> None:
     path = write("a.tsv", "B-X\tNew York\tz\nO\tis\tz\n\nI-X\tthere\tz\n")
-    task = one(path, token=1, tag=0, separator="\t")
+    task = one(path, word=1, tag=0, separator="\t")
     assert list(task.train) == [Example(("New York", "is"), (1, 0)), Example(("there",), (1,))]
     assert one(write("b.txt", NEWS), tag=1, score="accuracy").labels == ("JJ", "NNP", "VBZ")
 
@@ -97,7 +97,7 @@ def test_a_folder_of_slots_is_read_line_by_line(write: Write) -> None:
             r"a\.txt, line 2: expected 2 columns, as in line 1, got 1 \('b'\); mend it, or set separator=",
         ),
         ("a\nb O\n", {}, r"line 1: expected a word and its tag, got 1"),
-        ("a\tO\n\tO\n", {"separator": "\t"}, r"line 2: expected a token in column 0, got '\\tO'"),
+        ("a\tO\n\tO\n", {"separator": "\t"}, r"line 2: expected a word in column 0, got '\\tO'"),
         ("a\tO\nb\t\n", {"separator": "\t"}, r"line 2: expected a tag in column -1"),
         ("a\tO\nNew York\tO\n", {}, r"line 2: expected 2 columns, as in line 1, got 3"),
         ("a O\n", {"tag": 3}, r"line 1: tag=3 is no column of 2"),
