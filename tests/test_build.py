@@ -62,13 +62,13 @@ def refused(made):
 
 def test_everything_chosen_arrives(made) -> None:
     parts = made(
-        *("method=lora", "method.rank=2", "strategy=sequential", "composition=fusion", "seed=3", "pooling=cls"),
+        *("method=lora", "method.rank=2", "strategy=sequential", "composition=fusion", "seed=3", "encoder.pooling=cls"),
         *("optimizer.lr=0.5", "trainer.patience=2", "evaluate.shots=5", "evaluate.unseen=none", "target=toy-1"),
     )
     assert parts.method == LoRA(rank=2)
     assert type(parts.strategy) is Sequential
     assert parts.compositions == (Fusion(),)
-    assert (parts.seed, parts.pooling, parts.target_index) == (3, "cls", 1)
+    assert (parts.seed, parts.encoder.pooling, parts.target_index) == (3, "cls", 1)
     assert parts.recipe == Recipe(lr=0.5, epochs=1, patience=2)
     assert parts.evaluate == Evaluate(unseen="none", shots=5)
     assert [len(task.train) for task in parts.stream.tasks] == [32, 32, 16]
@@ -78,7 +78,7 @@ def test_everything_chosen_arrives(made) -> None:
 
 def _same() -> tuple[str, ...]:
     return (
-        *("method.rank=2", "strategy=sequential", "composition=fusion", "seed=3", "pooling=cls"),
+        *("method.rank=2", "strategy=sequential", "composition=fusion", "seed=3", "encoder.pooling=cls"),
         *("optimizer.lr=0.5", "trainer.patience=2", "evaluate.shots=5", "evaluate.unseen=none", "target=toy-1"),
         *("quiet=true", "logger=csv", "paths.runs=elsewhere", "trainer.log_every=1"),  # say nothing of the result
     )
@@ -149,8 +149,14 @@ WRONG = [
     ("method.reduction_factor=abc", "method.reduction_factor must be a number, got 'abc'"),
     ("method.reduction_factor=0", "method.reduction_factor must be at least 1, got 0"),
     ("method.targets=query", "method.targets must be a list of text, got 'query'"),
-    ("method.activation=sin", "unknown method.activation 'sin'; choose from: gelu, relu, silu, tanh"),
-    ("+method.rank=8", "unknown key method.rank; choose from: reduction_factor, activation, scale, dropout, targets"),
+    (
+        "method.activation=sin",
+        "unknown method.activation 'sin'; choose from: gelu, gelu_tanh, leaky_relu, relu, silu, tanh",
+    ),
+    (
+        "+method.rank=8",
+        "unknown key method.rank; choose from: reduction_factor, activation, scale, normalize, dropout, targets",
+    ),
     ("trainer.epochs=0", "trainer.epochs must be at least 1, got 0"),
     ("trainer.epochs=-1", "trainer.epochs must be at least 1, got -1"),
     ("trainer.epochs=1.5", "trainer.epochs must be a whole number, got 1.5"),
@@ -162,7 +168,7 @@ WRONG = [
     ("trainer.precision=8", "trainer.precision must be text, got 8"),
     ("trainer.precision=8bit", "unknown trainer.precision '8bit'; choose from: 32-true, bf16-mixed"),
     ("trainer.devices=2", "trainer.devices must be 1, got 2"),
-    ("+trainer.gpus=1", "unknown key trainer.gpus; choose from: accelerator, devices, precision, log_every"),
+    ("+trainer.gpus=1", "unknown key trainer.gpus; choose from: accelerator, devices, precision, gradient_"),
     ("optimizer.lr=-1", "optimizer.lr must be above 0, got -1"),
     ("optimizer.lr=nan", "optimizer.lr must be above 0, got nan"),
     ("optimizer.lr=fast", "optimizer.lr must be a number or null, got 'fast'"),
@@ -175,7 +181,7 @@ WRONG = [
     ("threads=0", "threads must be at least 1, or null for what torch chooses, got 0"),
     ("quiet=1", "quiet must be true or false, got 1"),
     ("objective=acuracy", "unknown objective 'acuracy'; choose from: average_accuracy, backward_transfer"),
-    ("pooling=max", "unknown pooling 'max'; choose from: cls, mean"),
+    ("encoder.pooling=max", "unknown encoder.pooling 'max'; choose from: cls, mean, pooler"),
     ("target=toy-9", "unknown target 'toy-9'; choose from: toy-0, toy-1, toy-2"),
     ("stream.count=0", "expected count >= 1"),
     ("composition.fusion.regularizer=big", "composition.fusion.regularizer must be a number, got 'big'"),
@@ -215,7 +221,9 @@ def test_what_is_cheap_to_check_is_checked_before_data_and_encoder_are_read(
 
 
 def test_sites_that_an_encoder_lacks_are_said_before_training(made) -> None:
-    with pytest.raises(ContinualError, match=r"method.targets has \['nose'\]; this encoder's sites are: attn_norm"):
+    with pytest.raises(
+        ContinualError, match=r"method.targets has \['nose'\], which this encoder lacks; it has: attention"
+    ):
         running.run_stream(made("method.targets=[nose]", "quiet=true"))
 
 
@@ -233,7 +241,10 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(refused, tmp_pat
     [
         ({}, "cannot be read as an encoder"),
         ({"config.json": "{"}, "cannot be read as an encoder"),
-        ({"config.json": '{"model_type": "gpt2"}'}, "unknown encoder family 'gpt2'; choose from: bert, distilbert, "),
+        (
+            {"config.json": '{"model_type": "gpt2"}'},
+            "unknown encoder family 'gpt2'; choose from: albert, bert, camembert, ",
+        ),
         ({"config.json": '{"model_type": "bert"}'}, "has no tokenizer"),
         ({"config.json": '{"model_type": "bert"}', "vocab.txt": "[PAD]"}, "cannot be read as an encoder"),
     ],

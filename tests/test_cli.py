@@ -90,7 +90,7 @@ def test_an_unknown_command_lists_the_commands(command: Command) -> None:
     [
         (
             ["run", "--help"],
-            ["method: bottleneck, full, head, lora", "logger: csv, none, tensorboard", "-m method="],
+            ["method: bitfit, bottleneck, bundle, ", "logger: csv, none, tensorboard", "-m method="],
         ),
         (["run", "--cfg", "job"], ["_target_: continual.method.bottleneck.Bottleneck", "seed: 0"]),
         (["run", "method=nothing"], []),
@@ -114,7 +114,7 @@ main()
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("method=lorra", "unknown method 'lorra'; choose from: bottleneck, full, head, lora"),
+        ("method=lorra", "unknown method 'lorra'; choose from: bitfit, bottleneck, bundle, "),
         ("composition=[mix]", "unknown composition 'mix'; choose from: fusion, unipelt"),
         ("experiment=big", "unknown experiment 'big'; choose from: full, toy"),
         ("method.rnk=3", "Could not override 'method.rnk'; continual run --help shows the groups"),
@@ -198,10 +198,10 @@ def test_a_failed_job_stops_no_other_and_all_failures_are_listed(
     """Two that a person can mend, and a bug."""
     real = drive.learn
 
-    def learn(model, pool, requests, *rest):
+    def learn(model, requests, *rest):
         if requests[0].lr == 0.25:
             raise RuntimeError("a bug\nof two lines")
-        return real(model, pool, requests, *rest)
+        return real(model, requests, *rest)
 
     monkeypatch.setattr(drive, "learn", learn)
     ended = run("-m", "method.reduction_factor=0,16,x", "optimizer.lr=0.25,0.5")
@@ -296,7 +296,7 @@ def test_two_files_are_a_stream(command: Command, encoder: Path, tmp_path: Path)
     ("files", "said"),
     [
         ("[nowhere.csv]", "nowhere.csv: no such file"),
-        ("[empty.csv]", "empty.csv: no rows; expected at least one with 'text' and 'label'"),
+        ("[empty.csv]", "empty.csv: no rows; expected at least one with 'text', 'label'"),
         ("[headers.csv]", "unknown column 'label'; choose from: category, text"),
         ("[latin.csv]", "latin.csv, line 2: not utf-8 (byte 0xe9); save the file as utf-8"),
         ("{a: {train: good.csv, test: other.csv}}", "labels that train lacks: 'c'"),

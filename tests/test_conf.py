@@ -24,6 +24,8 @@ from continual.trainer import Machine
 
 CONF = Path(continual.conf.__file__).parent
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and not path.name.startswith("_"))
+PRESETS = {"mam": "bundle", "qlora": "lora"}
+"""Files of conf/method that are another component's, with the settings of a paper."""
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +54,12 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("group", ["method", "strategy", "composition"])
 def test_a_component_has_a_file_in_conf_and_a_file_in_conf_a_component(group: str) -> None:
-    assert sorted(files(group)) == folder.names(f"continual.{group}")
+    presets = PRESETS if group == "method" else {}
+    assert sorted(files(group)) == sorted([*folder.names(f"continual.{group}"), *presets])
     for name, node in files(group).items():
+        node = OmegaConf.to_container(composed(f"{group}={name}")[group]) if name in presets else node
         [target] = [n["_target_"] for n in nodes(node) if "_target_" in n]
-        component = folder.component(f"continual.{group}", name)
+        component = folder.component(f"continual.{group}", presets.get(name, name))
         assert target == f"{component.__module__}.{component.__qualname__}"
 
 
@@ -70,6 +74,8 @@ def test_every_file_names_its_target_and_gives_it_exactly_the_keys_that_it_takes
     wrong = []
     for group in HOMES:
         for name, content in files(group).items():
+            if name in PRESETS:
+                content = OmegaConf.to_container(composed(f"{group}={name}")[group])
             for node in (n for n in nodes(content) if "_target_" in n):
                 module, _, attribute = node["_target_"].rpartition(".")
                 known = set(inspect.signature(getattr(import_module(module), attribute)).parameters)
@@ -89,13 +95,14 @@ def test_defaults_in_conf_are_those_of_the_code() -> None:
     """A notebook and the command line do the same unless they say otherwise; only data and lengths differ."""
     differ = []
     for group in ("method", "strategy", "composition", "evaluate"):
-        for content in files(group).values():
+        for content in (content for name, content in files(group).items() if name not in PRESETS):
             for node in (n for n in nodes(content) if "_target_" in n):
                 module, _, attribute = node["_target_"].rpartition(".")
-                for key, parameter in inspect.signature(getattr(import_module(module), attribute)).parameters.items():
+                component = getattr(import_module(module), attribute)
+                for key in inspect.signature(component).parameters:
                     value = tuple(node[key]) if isinstance(node[key], list) else node[key]
-                    if value != parameter.default:
-                        differ.append(f"{group}.{key}: {value} and {parameter.default}")
+                    if value != getattr(component(), key):
+                        differ.append(f"{group}.{key}: {value} and {getattr(component(), key)}")
     cfg = composed()
     recipe = Recipe(**cfg.optimizer, **{key: cfg.trainer[key] for key in RECIPE})
     assert differ == []
@@ -122,7 +129,8 @@ def test_whatever_can_be_chosen_composes(overrides: list[str]) -> None:
     for override in overrides:
         key, _, value = override.partition("=")
         if key in HOMES and key not in ("composition", "encoder", "evaluate"):
-            assert f".{value}." in cfg[key]._target_ or cfg[key]._target_.endswith(f".{value}")
+            name = PRESETS.get(value, value)
+            assert f".{name}." in cfg[key]._target_ or cfg[key]._target_.endswith(f".{name}")
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ def test_csv_has_every_step_of_every_task_and_the_metrics_at_the_end(tmp_path: P
 
 
 def test_a_run_that_goes_on_keeps_what_was_logged_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(model, pool, requests, *rest):
+    def failing(model, requests, *rest):
         if requests[0].name == "learn/2":
             raise KeyboardInterrupt
-        return trainer.learn(model, pool, requests, *rest)
+        return trainer.learn(model, requests, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(drive, "learn", failing)

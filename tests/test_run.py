@@ -24,10 +24,13 @@ from continual.evaluate import Evaluate
 from continual.head.classify import Classify
 from continual.ledger import Cell, Ledger
 from continual.method import named
+from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
+from continual.method.prefix import Prefix
+from continual.method.prompt import Prompt
 from continual.metric.base import measure
 from continual.parts import Parts
 from continual.report.record import CellFacts, Record, load
@@ -137,8 +140,8 @@ def test_sequential_cells_are_answered_by_the_module_as_it_is_now(tmp_path: Path
     for (after, task), cell in cells(record).items():
         if task <= after:
             model.load([_adapter(parts, record, after)])
-            right = _answers(model, parts, entries[task].head, task)
-            assert cell.score == pytest.approx(float(right.double().mean()))
+            right = _right(model, parts, entries[task].head, task)
+            assert cell.score == pytest.approx(right.mean())
     model.release()
 
 
@@ -147,9 +150,11 @@ def _adapter(parts: Parts, record: Record, index: int) -> Adapter:
     return Adapter(named(entry.card.method, entry.card.arguments), unflatten(entry.tensors))
 
 
-def _answers(model: AdaptedEncoder, parts: Parts, head: dict[str, torch.Tensor], task: int) -> torch.Tensor:
-    data = Reader(parts.encoder.tokenizer, parts.encoder.max_length)(parts.stream.tasks[task].test)
-    return tiny.answers(model, Classify(), head, data) == data.labels
+def _right(model: AdaptedEncoder, parts: Parts, head: dict[str, torch.Tensor], index: int) -> np.ndarray:
+    """Of each test row, whether it is answered rightly."""
+    task = parts.stream.tasks[index]
+    data = Reader(parts.encoder.tokenizer, parts.encoder.max_length)(task.test, Classify(), task.labels)
+    return np.array(tiny.answers(model, Classify(), head, data)) == [row.label for row in task.test]
 
 
 def test_modules_of_different_tasks_and_strategies_have_names_of_their_own(tmp_path: Path) -> None:
@@ -220,18 +225,18 @@ def test_gains_are_those_of_the_stored_modules(composed: tuple[Parts, Record]) -
     right = {}
     for stage, module in (("single", best), ("head", of["head"])):
         model.load([_adapter(parts, record, index[module.digest])])
-        right[stage] = _answers(model, parts, store.get(module.digest).head, 2)
+        right[stage] = _right(model, parts, store.get(module.digest).head, 2)
     for composition in BOTH:
         name = compositions.name_of(composition)
         entry = store.get(of[name].digest)
         adapters = [_adapter(parts, record, index[digest]) for digest in of[name].parents]
         compositions.restore(model, composition, adapters, entry.tensors)
-        right[name] = _answers(model, parts, entry.head, 2)
+        right[name] = _right(model, parts, entry.head, 2)
         model.mix(None)
     model.release()
     assert len(record.gains) == 4
     for gain in record.gains:
-        ours, other = (right[stage].double().mean().item() for stage in (gain.composition, gain.versus))
+        ours, other = (right[stage].mean() for stage in (gain.composition, gain.versus))
         assert (gain.score, gain.reference, gain.gain) == pytest.approx((ours, other, ours - other))
         assert gain.low <= gain.gain <= gain.high
         assert gain.n == running.SIZES["test"]
@@ -253,10 +258,12 @@ def test_the_target_can_be_chosen(tmp_path: Path) -> None:
         running.parts(tmp_path, target="toy-9")
 
 
-@pytest.mark.parametrize("method", [Full(), HeadOnly()])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    ("method", "count"),
+    [(Full(), 1), (Full(), 3), (HeadOnly(), 1), (HeadOnly(), 3), (Prefix(length=2), 3), (Prompt(length=2), 3)],
+)
 def test_what_cannot_be_fused_is_skipped_with_a_reason_and_the_gates_still_learn(
-    tmp_path: Path, method: Full, count: int
+    tmp_path: Path, method: Described, count: int
 ) -> None:
     record = running.run(tmp_path, method=method, compositions=BOTH, stream=running.stream(count=count))
     assert record.status == "finished"
@@ -284,7 +291,7 @@ def test_a_module_damaged_during_the_run_is_named_and_not_called_unchanged(
             data = bytearray(path.read_bytes())
             data[-1] ^= 1
             path.write_bytes(data)
-        return trainer.learn(model, pool, requests, *rest)
+        return trainer.learn(model, requests, *rest)
 
     monkeypatch.setattr(drive, "learn", tampering)
     record = run_stream(parts)
@@ -327,7 +334,7 @@ def test_a_composition_that_changes_its_frozen_modules_is_a_bug_that_stops_the_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
-        learned = trainer.learn(model, pool, requests, *rest)
+        learned = trainer.learn(model, requests, *rest)
         if requests[0].composition is not None:
             with torch.no_grad():
                 model.sites["1/ffn_norm"].groups[0].stack["up"][1, 0, 0] += 1e-6
@@ -347,7 +354,7 @@ def test_the_encoder_is_given_back_without_hooks_however_the_run_ends(
     def failing(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         if requests[0].name == "learn/1":
             raise RuntimeError("out of memory")
-        return trainer.learn(model, pool, requests, *rest)
+        return trainer.learn(model, requests, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(drive, "learn", failing)
@@ -433,7 +440,7 @@ def test_a_finished_run_returns_its_record_without_training(tmp_path: Path, monk
         {"recipe": Recipe(epochs=3)},
         {"evaluate": Evaluate(shots=1)},
         {"seed": 1},
-        {"pooling": "cls"},
+        {"encoder": replace(running.encoder(), pooling="cls")},
         {"target": "toy-0"},
         {"encoder": running.encoder(1)},
         {"stream": running.stream(seed=1)},
@@ -459,7 +466,7 @@ def diverging(*names: str):
             replace(r, head_params={k: t * torch.nan for k, t in r.head_params.items()}) if r.name in names else r
             for r in requests
         ]
-        return trainer.learn(model, pool, requests, *rest)
+        return trainer.learn(model, requests, *rest)
 
     return learn
 
@@ -484,7 +491,7 @@ def test_a_sequential_run_goes_on_from_the_last_good_module(tmp_path: Path, monk
 
     def watching(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         started.append(requests[0].adapters[0].digest())
-        return learn(model, pool, requests, *rest)
+        return learn(model, requests, *rest)
 
     monkeypatch.setattr(drive, "learn", watching)
     parts = running.parts(tmp_path, strategy=Sequential())
@@ -504,7 +511,7 @@ def test_a_learning_rate_that_ruins_the_modules_is_a_failure_that_stores_nothing
 
 def test_a_module_that_its_last_step_ruined_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ruining(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
-        [learned] = trainer.learn(model, pool, requests, *rest)
+        [learned] = trainer.learn(model, requests, *rest)
         bad = {key: tensor * torch.nan for key, tensor in learned.head_params.items()}
         return [replace(learned, head_params=bad) if requests[0].name == "learn/1" else learned]
 

@@ -25,6 +25,7 @@ class Scale:
     """delta = y · (l - 1): diagonal, of full rank, so that composition has to form its deltas."""
 
     targets: tuple[str, ...] = ("ffn_norm",)
+    layers: ClassVar[str | None] = None
     lr: ClassVar[float] = 1e-3
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
@@ -67,7 +68,7 @@ class ByHand:
     """While it is entered, the mixers use ``form(mixer, site, x, y, mask, deltas)`` in place of their own forward."""
 
     def __init__(self, model: AdaptedEncoder, form: Callable[..., Tensor]) -> None:
-        self.sites = {id(m): s for s in model.sites.values() if (m := s.mixer) is not None}
+        self.sites = {id(mixer): model.sites[address] for address, mixer in model.mixers().items()}
         self.kind = type(next(iter(model.mixers().values())))
         self.form = form
 
