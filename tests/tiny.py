@@ -74,6 +74,7 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "siglip_vision_model": lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**_PIXELS)),
 }
 FAMILIES = tuple(MODELS)
+QUIET = Progress(quiet=True)
 IMAGES = tuple(family for family, rows in ARCHS.items() if rows[0].image)
 TEXTS = tuple(family for family in FAMILIES if family not in IMAGES)
 POST_NORM = ("bert", "roberta", "distilbert", "electra")
@@ -164,7 +165,7 @@ def request(model: AdaptedEncoder, adapter: Adapter, task: Task | None = None, s
 
 def train(model: AdaptedEncoder, *requests: Learn) -> list[Learned]:
     """Learned together, without a word."""
-    return learn(model, requests, Machine(), Progress(quiet=True))
+    return learn(model, requests, Machine(), QUIET)
 
 
 def answers(model: AdaptedEncoder, head: Head, params: Params, data: Encoded) -> list[Any]:

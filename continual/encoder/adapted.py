@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
 from continual.encoder import noise
@@ -56,6 +59,7 @@ class AdaptedEncoder(nn.Module):
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
         self.shared = Holder(SHARED, Shape(self.width, self.width), self.route)
+        self._attention = encoder.model.config._attn_implementation
         if self.attentions:
             attend(encoder.model)
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
@@ -69,6 +73,11 @@ class AdaptedEncoder(nn.Module):
             hook.remove()
         for module in self.encoder.modules():
             module.__dict__.pop("_site", None)
+        if self.attentions:
+            self.encoder.set_attn_implementation(self._attention)
+        if self._recomputes:
+            self.encoder._set_gradient_checkpointing(enable=False)
+            self.encoder.eval()
 
     def train(self, mode: bool = True) -> AdaptedEncoder:
         """Adapters and mixers change mode; the encoder stays in evaluation mode: its own dropout is never used."""
@@ -78,8 +87,17 @@ class AdaptedEncoder(nn.Module):
         return self
 
     def checkpoint(self) -> None:
-        """Gradient checkpointing: a layer's activations are computed again when they are needed, not kept."""
-        self.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        """Gradient checkpointing: a layer's activations are computed again when they are needed, not kept.
+
+        Raises ContinualError for a family whose layers transformers cannot checkpoint.
+        """
+        if not any(isinstance(module, GradientCheckpointingLayer) for module in self.encoder.modules()):
+            raise ContinualError(
+                f"trainer.gradient_checkpointing=true: transformers cannot checkpoint the layers of "
+                f"{self.encoder.config.model_type}; lower trainer.batch_size instead"
+            )
+        again = partial(checkpoint, use_reentrant=False)
+        self.encoder._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=again)
         self._recomputes = True
         self._recompute()
 
@@ -87,7 +105,7 @@ class AdaptedEncoder(nn.Module):
         # Transformers checkpoints layers in training mode only. The mode of the layer itself switches nothing else:
         # what it is made of, dropout above all, stays in evaluation mode.
         for module in self.encoder.modules():
-            if self._recomputes and hasattr(module, "gradient_checkpointing"):
+            if self._recomputes and isinstance(module, GradientCheckpointingLayer):
                 module.training = self.training
 
     @property
@@ -261,9 +279,7 @@ class AdaptedEncoder(nn.Module):
         """Compute each layer's keys and values from what the layers share: once a forward, not once a row."""
         found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
         for group in self.shared.stacks:
-            method = group.method
-            assert isinstance(method, Spread)
-            shapes = self._spread_shapes(group)
+            method, shapes = cast(Spread, group.method), self._spread_shapes(group)
             pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
             for site, piece in zip(self._spread_sites(group), pieces, strict=True):
                 keys, values = vmap(method.settled.keys_values)(piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from transformers.masking_utils import sdpa_mask
 
 from continual.encoder.group import Group
 from continual.encoder.site import Holder
-from continual.method.base import AttentionMethod, Spread
+from continual.method.base import AttentionMethod
 
 NAME = "continual"
 
@@ -63,9 +63,8 @@ def attend(model: PreTrainedModel) -> None:
     model.set_attn_implementation(NAME)
 
 
-def _method(group: Group) -> Any:
-    assert isinstance(group.method, AttentionMethod | Spread)
-    return group.method
+def _method(group: Group) -> AttentionMethod:
+    return cast(AttentionMethod, group.method)
 
 
 def _with(mask: Tensor | None, visible: Tensor | None, more: int, k: Tensor) -> Tensor | None:

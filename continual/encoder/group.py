@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,10 @@ class Group(nn.Module):
         slot[list(owners)] = torch.arange(len(owners))
         self.register_buffer("slot", slot, persistent=False)
 
+    @property
+    def _method(self) -> Method:
+        return cast(Method, self.method)  # not checked: these are inner loops, and compiled
+
     def params(self, slot: int | Tensor) -> Params:
         return {name: tensor[slot] for name, tensor in self.stack.items()}
 
@@ -57,24 +62,21 @@ class Group(nn.Module):
         }
 
     def single(self, x: Tensor, y: Tensor) -> Tensor:
-        assert isinstance(self.method, Method)
-        return self.method.delta(self.params(0), x, y)
+        return self._method.delta(self.params(0), x, y)
 
     def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""
-        assert isinstance(self.method, Method)
         slot = self.slot[member]
         if len(self.owners) == len(self.slot):
-            return vmap(self.method.delta)(self.params(slot), x, y)
+            return vmap(self._method.delta)(self.params(slot), x, y)
         # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
         here = (slot >= 0)[:, None, None]
         x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
-        return torch.where(here, vmap(self.method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
+        return torch.where(here, vmap(self._method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
 
     def deltas(self, x: Tensor, y: Tensor) -> Tensor:
         """(slots, B, T, d_out): of every slot, on the same input."""
-        assert isinstance(self.method, Method)
-        return vmap(self.method.delta, in_dims=(0, None, None))(self.every(), x, y)
+        return vmap(self._method.delta, in_dims=(0, None, None))(self.every(), x, y)
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from continual.adapter import tensors_digest
 from continual.encoder.arch import ARCHS, TOWERS, Arch, arch_of, known
 from continual.encoder.pool import CHOICES, POOLER, POOLS
 from continual.errors import ContinualError, unknown
-from continual.files import canonical, sha256
+from continual.files import sha256
 
 MINILM = "minilm"
 """The embedded default: all-MiniLM-L6-v2 out of a Python package, no Hub needed."""
@@ -113,14 +113,12 @@ def load(
     folder = _folder(name, revision, mirror)
     with _quiet():
         model, tokenizer = _read(folder, name, tower, pooling)
-    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else revision
-    made = wrap(model, tokenizer, name=name, revision=commit, max_length=max_length, pooling=pooling)
-    if quantize is None:
-        return made
-    from continual.encoder.quantize import quantize as smaller  # its library is an extra
+    if quantize is not None:
+        from continual.encoder.quantize import quantize as encode  # its library is an extra
 
-    smaller(made.model, quantize)
-    return replace(made, reading=sha256(canonical([made.reading, quantize])))
+        encode(model, quantize)
+    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else revision
+    return wrap(model, tokenizer, name=name, revision=commit, max_length=max_length, pooling=pooling)
 
 
 def _read(folder: Path, name: str, tower: str | None, pooling: str) -> tuple[PreTrainedModel, Any]:

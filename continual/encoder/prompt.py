@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class PromptSite(Holder):
     @property
     def longest(self) -> int:
         """Vectors of the longest prompt that is loaded."""
-        return max(group.stack[_sized(group)].shape[1] for group in self.stacks)
+        return max(group.stack[_method(group).sized].shape[1] for group in self.stacks)
 
     def insert(self, embeddings: Tensor, mask: Tensor, segment: Tensor | None) -> Prompted:
         """(B, T, e), (B, T), (B, T) or None -> the same with T + P columns."""
@@ -41,9 +41,8 @@ class PromptSite(Holder):
         member = self.route.member
         prompts, lengths = [], torch.zeros(rows, dtype=torch.long, device=device)
         for group in self.stacks:
-            assert isinstance(group.method, PromptMethod)
-            vectors = vmap(group.method.vectors)(group.every())
-            own = torch.tensor([shape[_sized(group)][0] for shape in group.shapes], device=device)
+            vectors = vmap(_method(group).vectors)(group.every())
+            own = torch.tensor([shape[_method(group).sized][0] for shape in group.shapes], device=device)
             slot = torch.zeros(rows, dtype=torch.long, device=device) if member is None else group.slot[member]
             here = slot >= 0
             prompts.append(torch.where(here[:, None, None], vectors[slot.clamp_min(0)].to(embeddings), 0.0))
@@ -64,6 +63,5 @@ class PromptSite(Holder):
         )
 
 
-def _sized(group: Group) -> str:
-    assert isinstance(group.method, PromptMethod)
-    return group.method.sized
+def _method(group: Group) -> PromptMethod:
+    return cast(PromptMethod, group.method)

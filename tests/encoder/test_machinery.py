@@ -1,0 +1,159 @@
+"""What people do with modules: checkpoint activations, compile, copy, pickle, lower the precision, train on two devices."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from continual.adapter import fresh
+from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError
+from continual.method import named
+from continual.method.base import Described
+from continual.method.bottleneck import Bottleneck
+from continual.method.lora import LoRA
+from continual.method.prefix import Prefix
+from continual.method.prompt import Prompt
+from continual.trainer import Machine, learn
+from continual.types import Batch
+from tests import tiny
+
+NO_CHECKPOINTS = ("albert", "mpnet")
+KINDS: list[Described] = [LoRA(), Bottleneck(), named("ia3", {}), named("prefix_mlp", {}), named("bundle", {})]
+
+
+def loaded(family: str, train: bool = False) -> tuple[AdaptedEncoder, Batch]:
+    """Three adapters of different methods, each with rows of its own."""
+    model = tiny.adapted(family)
+    kinds = [LoRA(), Bottleneck(), Prefix() if "0/attention" in model.sites else named("ia3", {})]
+    model.load([tiny.trained(m, model, i) for i, m in enumerate(kinds)], train=range(3) if train else ())
+    return model, replace(tiny.batch_for(family), member=torch.arange(6) % 3)
+
+
+def gradients(model: AdaptedEncoder, batch: Batch) -> list[Tensor]:
+    model.train()
+    model.zero_grad()
+    model(batch).square().sum().backward()
+    return [parameter.grad.clone() for parameter, _ in model.slices()]
+
+
+@pytest.mark.parametrize("family", [family for family in tiny.FAMILIES if family not in NO_CHECKPOINTS])
+def test_checkpointed_layers_give_the_same_gradients(family: str) -> None:
+    model, batch = loaded(family, train=True)
+    wanted = gradients(model, batch)
+    model.checkpoint()
+    calls = []
+    layer = model.sites["0/query"] if "0/query" in model.sites else next(iter(model.sites.values()))
+    handle = layer.register_forward_hook(lambda *_: calls.append(1))
+    found = gradients(model, batch)
+    handle.remove()
+    for a, b in zip(found, wanted, strict=True):
+        assert tiny.gap(a, b) <= 1e-5 * float(b.abs().max().clamp_min(1.0))
+    assert len(calls) == (4 if family == "deberta-v2" else 2)  # the layer did run a second time
+
+
+@pytest.mark.parametrize("family", NO_CHECKPOINTS)
+def test_a_family_that_cannot_be_checkpointed_says_so(family: str) -> None:
+    with pytest.raises(ContinualError, match=f"cannot checkpoint the layers of {family}; lower"):
+        tiny.adapted(family).checkpoint()
+
+
+@pytest.mark.parametrize("method", KINDS, ids=lambda method: type(method).__name__)
+def test_a_module_learns_the_same_with_checkpointing(method: Described) -> None:
+    found = []
+    for machine in (Machine(), Machine(gradient_checkpointing=True)):
+        model = tiny.adapted()
+        request = tiny.request(model, fresh(method, model.shapes, model.weights, 0), epochs=1)
+        [learned] = learn(model, [request], machine, tiny.QUIET)
+        found.append(learned.adapter.params)
+    for address, params in found[0].items():
+        for name, tensor in params.items():
+            assert tiny.gap(found[1][address][name], tensor) < 1e-4, (address, name)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@torch.no_grad()
+def test_copies_and_pickles_answer_the_same_and_are_independent(family: str) -> None:
+    model, batch = loaded(family)
+    wanted = model(batch)
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(made(batch), wanted)
+        made.load([])
+        assert tiny.gap(made(batch), wanted) > 1e-3
+        assert torch.equal(model(batch), wanted)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_bf16_stays_finite_and_near(family: str) -> None:
+    model, batch = loaded(family, train=True)
+    with torch.no_grad():
+        wanted = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(batch)
+    found.float().square().mean().backward()
+    found = found.detach().float()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter, _ in model.slices())
+    assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.3  # matrices were made 4 x too large
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["bert", *(pytest.param(f, marks=pytest.mark.slow) for f in ("modernbert", "vit", "mpnet", "clip_text_model"))],
+)
+@torch.no_grad()
+def test_compiled_as_one_graph_it_answers_the_same(family: str) -> None:
+    torch._dynamo.reset()
+    model, batch = loaded(family)
+    wanted = model(batch)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert tiny.gap(compiled(batch), wanted) <= 1e-5 * float(wanted.abs().max())
+
+
+@torch.no_grad()
+def test_a_prompt_compiles_as_one_graph() -> None:
+    torch._dynamo.reset()
+    model, batch = tiny.adapted(), tiny.batch()
+    model.load([tiny.trained(Prompt(), model)])
+    wanted = model(batch)
+    assert tiny.gap(torch.compile(model, fullgraph=True, backend="aot_eager")(batch), wanted) <= 1e-5
+
+
+def test_an_encoder_that_is_given_back_is_as_it_was() -> None:
+    encoder = tiny.encoder()
+    how = encoder.model.config._attn_implementation
+    model = AdaptedEncoder(encoder)
+    model.checkpoint()
+    model.release()
+    assert encoder.model.config._attn_implementation == how
+    assert not any(module.__dict__.get("_site") or module._forward_hooks for module in encoder.model.modules())
+    assert not any(
+        module.training or getattr(module, "gradient_checkpointing", False) for module in encoder.model.modules()
+    )
+
+
+def _on_two(rank: int, port: int, expected: list[Tensor]) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    model, batch = loaded("bert", train=True)
+    wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    half = slice(rank * 3, rank * 3 + 3)
+    mine = Batch(batch.inputs[half], batch.mask[half], batch.row[half], member=batch.member[half])
+    wrapped(mine).square().sum().backward()
+    for (parameter, _), wanted in zip(model.slices(), expected, strict=True):
+        assert tiny.gap(parameter.grad * 2, wanted) <= 1e-4 * float(
+            wanted.abs().max().clamp_min(1.0)
+        )  # DDP takes means
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_gradients_of_one() -> None:
+    model, batch = loaded("bert", train=True)
+    wanted = gradients(model, batch)
+    mp.spawn(_on_two, args=(29876, wanted), nprocs=2)
