@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from continual.errors import ContinualError
 from continual.files import canonical, sha256
 
 SCHEMA = 1
@@ -52,3 +53,24 @@ class Card(BaseModel):
     @property
     def digest(self) -> str:
         return sha256(canonical(self.identity))
+
+
+class Named(Protocol):
+    """An encoder, loaded or referred to."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+def require(card: Card, encoder: Named) -> None:
+    """Raises ContinualError where a module was made on another encoder: its tensors mean nothing on this one."""
+    made = card.encoder
+    if made.fingerprint != encoder.fingerprint:
+        revision = f" encoder.revision={made.revision}" if made.revision else ""
+        raise ContinualError(
+            f"the {card.method} {card.digest[:12]}… belongs to another encoder: expected {made.name} "
+            f"({made.fingerprint[:12]}…), got {encoder.name} ({encoder.fingerprint[:12]}…); load the encoder that it "
+            f"was made on (encoder.name={made.name}{revision}), or learn the task on this one"
+        )

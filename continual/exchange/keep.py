@@ -1,0 +1,49 @@
+"""Imported modules go into a store, with a card like any other."""
+
+from __future__ import annotations
+
+from continual import composition, folder, method
+from continual.adapter import flatten
+from continual.encoder.load import Encoder
+from continual.exchange.fusion import Setup
+from continual.exchange.source import NO_HEAD, Imported
+from continual.store import Card, EncoderRef, Store
+
+
+def keep(store: Store, name: str, imported: Imported, encoder: Encoder) -> tuple[str, int]:
+    """Under the next version of ``name``; returns (digest, version). The card says where it came from."""
+    card = Card(
+        kind="adapter",
+        method=method.name_of(imported.adapter.method),
+        arguments=folder.arguments(imported.adapter.method),
+        encoder=reference(encoder),
+        pooling=encoder.pooling,
+        head=imported.head_name,
+        labels=imported.labels,
+        tensors={},
+        origin={"from": imported.library, "config": dict(imported.source), "notes": list(imported.notes)},
+    )
+    return store.put(name, card, flatten(imported.adapter.params), imported.head or {})
+
+
+def keep_setup(store: Store, name: str, setup: Setup, encoder: Encoder) -> tuple[str, int]:
+    """The members under ``name.<member>``, then the composition over them under ``name``."""
+    parents = [keep(store, f"{name}.{own.lower()}", member, encoder)[0] for own, member in setup.members.items()]
+    card = Card(
+        kind="composition",
+        method=composition.name_of(setup.composition),
+        arguments=folder.arguments(setup.composition),
+        encoder=reference(encoder),
+        pooling=encoder.pooling,
+        head=NO_HEAD,
+        labels=(),
+        parents=tuple(parents),
+        tensors={},
+        origin={"from": "adapterhub", "config": setup.source},
+    )
+    return store.put(name, card, setup.mixers, {})
+
+
+def reference(encoder: Encoder) -> EncoderRef:
+    """The encoder as a card names it."""
+    return EncoderRef(name=encoder.name, revision=encoder.revision, fingerprint=encoder.fingerprint)
