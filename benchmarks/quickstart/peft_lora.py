@@ -17,10 +17,12 @@ import peft
 import torch
 from torch import Tensor, nn
 
+from continual import score
 from continual.adapter import fresh, generator
 from continual.bank import HeadBank
-from continual.encoder.adapted import AdaptedEncoder, mean_pool
+from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import Encoder, load
+from continual.encoder.pool import mean_pool
 from continual.files import write_json
 from continual.head.classify import Classify
 from continual.method.lora import LoRA
@@ -29,9 +31,11 @@ from continual.progress import Progress
 from continual.request import Learn, Recipe
 from continual.stream.base import Task
 from continual.stream.batching import epoch_batches, test_batches
-from continual.stream.text import Encoded, Reader, collate
+from continual.stream.text import Reader
+from continual.stream.units import Encoded, collate
 from continual.task_streams import quickstart
 from continual.trainer import Machine, device_of, learn
+from continual.types import Batch
 
 HERE = Path(__file__).resolve().parent
 RECIPE = Recipe()
@@ -64,8 +68,10 @@ def request(model: AdaptedEncoder, encoder: Encoder, reader: Reader, task: Task,
         adapters=(fresh(LoRA(), model.shapes, model.weights, seed),),
         head=head,
         head_params=head.init(encoder.width, len(task.labels), generator(seed, "head", task.name)),
-        train=reader(task.train),
-        valid=reader(task.valid),
+        train=reader(task.train, head, task.labels),
+        valid=reader(task.valid, head, task.labels),
+        score=score.named("accuracy"),
+        labels=task.labels,
         recipe=RECIPE,
         lr=LoRA.lr,
         seed=seed,
@@ -75,11 +81,11 @@ def request(model: AdaptedEncoder, encoder: Encoder, reader: Reader, task: Task,
 def with_continual(encoder: Encoder, reader: Reader, task: Task, seed: int, machine: Machine) -> float:
     # A copy, since the other library edits the module tree of what it is given.
     model = AdaptedEncoder(clone(encoder)).to(device_of(machine))
-    [learned] = learn(model, mean_pool, [request(model, encoder, reader, task, seed)], machine, Progress(quiet=True))
+    [learned] = learn(model, [request(model, encoder, reader, task, seed)], machine, Progress(quiet=True))
     model.load([learned.adapter])
     bank = HeadBank([(Classify(), learned.head_params)]).to(device_of(machine))
-    data = reader(task.test)
-    return float((answers(model, bank, mean_pool, data) == data.labels).float().mean())
+    data = reader(task.test, Classify(), task.labels)
+    return sum(a == b for a, b in zip(answers(model, bank, data), data.wanted, strict=True)) / len(data)
 
 
 def with_peft(encoder: Encoder, reader: Reader, task: Task, seed: int, device: torch.device) -> float:
@@ -90,17 +96,17 @@ def with_peft(encoder: Encoder, reader: Reader, task: Task, seed: int, device: t
     head = {name: nn.Parameter(tensor.to(device)) for name, tensor in head.items()}
     trained = [*(p for p in model.parameters() if p.requires_grad), *head.values()]
     optimizer = torch.optim.AdamW(trained, lr=LoRA.lr, weight_decay=RECIPE.weight_decay)
-    data = reader(task.train)
+    data = reader(task.train, Classify(), task.labels)
     batches = [b for e in range(RECIPE.epochs) for b in epoch_batches(data.lengths, RECIPE.batch_size, seed, e)]
     for step, rows in enumerate(batches):
         optimizer.param_groups[0]["lr"] = LoRA.lr * share(step, len(batches))
         batch = to(collate(data, rows), device)
-        loss = nn.functional.cross_entropy(logits(model, head, batch.ids, batch.mask), batch.labels)
+        loss = nn.functional.cross_entropy(logits(model, head, batch), batch.targets[data.kind])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, RECIPE.clip or float("inf"))
         optimizer.step()
-    return accuracy(model, head, reader(task.test), device)
+    return accuracy(model, head, reader(task.test, Classify(), task.labels), device)
 
 
 def share(step: int, steps: int) -> float:
@@ -109,9 +115,9 @@ def share(step: int, steps: int) -> float:
     return (step + 1) / (warm + 1) if step < warm else (steps - step) / (steps - warm)
 
 
-def logits(model: nn.Module, head: dict[str, nn.Parameter], ids: Tensor, mask: Tensor) -> Tensor:
-    states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    return nn.functional.linear(mean_pool(states, mask), head["weight"], head["bias"])
+def logits(model: nn.Module, head: dict[str, nn.Parameter], batch: Batch) -> Tensor:
+    states = model(input_ids=batch.inputs, attention_mask=batch.mask).last_hidden_state
+    return nn.functional.linear(mean_pool(states, batch.mask), head["weight"], head["bias"])
 
 
 @torch.no_grad()
@@ -119,7 +125,7 @@ def accuracy(model: nn.Module, head: dict[str, nn.Parameter], data: Encoded, dev
     right = 0
     for rows in test_batches(data.lengths, BATCH):
         batch = to(collate(data, rows), device)
-        right += int((logits(model, head, batch.ids, batch.mask).argmax(-1) == batch.labels).sum())
+        right += int((logits(model, head, batch).argmax(-1) == batch.targets[data.kind]).sum())
     return right / len(data)
 
 
