@@ -19,6 +19,7 @@ LAYERS = [
     "adapter",
     "encoder store bank",
     "composition strategy predict",
+    "exchange",
     "request slots",
     "member choose",
     "learner evaluate progress",
