@@ -82,6 +82,8 @@ def fresh(
     Raises ContinualError when the encoder lacks a site that the method targets (``absent``: why it does), or a layer.
     """
     if isinstance(method, WeightMethod):
+        if why := (absent or {}).get("weights"):
+            raise ContinualError(f"method={name_of(method)} changes the encoder's weights: {why}")
         return Adapter(method, {WEIGHTS: method.init_weights(weights, seed)})
     if isinstance(method, Bundled):
         return _bundle(method, shapes, weights, seed, absent)

@@ -126,7 +126,11 @@ class Learner(pl.LightningModule):
     def result(self, member: Member, seconds: float) -> Learned:
         """What the member learned: its best state with patience, else its last."""
         state = member.best or member.state()
-        module = state.adapter.size if self.composition is None else sum(p.numel() for p in self.slots.whole)
+        module = (
+            self.requests[member.index].adapters[0].size
+            if self.composition is None
+            else sum(p.numel() for p in self.slots.whole)
+        )
         return Learned(
             adapter=state.adapter,
             head_params=state.head_params,

@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, SiglipTextModel
 from transformers.utils import logging
 
 from continual import assets
 from continual.adapter import tensors_digest
 from continual.encoder.arch import ARCHS, TOWERS, Arch, arch_of, known
 from continual.encoder.pool import CHOICES, POOLER, POOLS
+from continual.encoder.quantize import QuantizedLinear
+from continual.encoder.quantize import quantize as encode
 from continual.errors import ContinualError, unknown
 from continual.files import sha256
 
@@ -59,9 +61,13 @@ class Encoder:
 
     @property
     def absent(self) -> dict[str, str]:
-        """Sites that it cannot have, and why."""
-        prompts = {} if self.arch.embeds else {"embedding": f"{self.family} takes no embeddings in place of its input"}
-        return {**self.arch.absent, **prompts}
+        """What a method may want and cannot have here, and why: sites, or the ``weights`` themselves."""
+        found = dict(self.arch.absent)
+        if not self.arch.embeds:
+            found["embedding"] = f"{self.family} takes no embeddings in place of its input"
+        if any(isinstance(module, QuantizedLinear) for module in self.model.modules()):
+            found["weights"] = "they are kept as codes; load the encoder with encoder.quantize=null"
+        return found
 
     @property
     def positions(self) -> int:
@@ -87,7 +93,8 @@ class Encoder:
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
+        coded = [m for m in self.model.modules() if isinstance(m, QuantizedLinear)]
+        return sum(p.numel() for p in self.model.parameters()) + sum(m.in_features * m.out_features for m in coded)
 
 
 def load(
@@ -114,8 +121,6 @@ def load(
     with _quiet():
         model, tokenizer = _read(folder, name, tower, pooling)
     if quantize is not None:
-        from continual.encoder.quantize import quantize as encode  # its library is an extra
-
         encode(model, quantize)
     commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else revision
     return wrap(model, tokenizer, name=name, revision=commit, max_length=max_length, pooling=pooling)
@@ -126,7 +131,8 @@ def _read(folder: Path, name: str, tower: str | None, pooling: str) -> tuple[Pre
         config = _config(AutoConfig.from_pretrained(folder, trust_remote_code=False), tower)
         words = _words(folder, name, ARCHS[config.model_type][0].image)
         extra = {"add_pooling_layer": pooling == POOLER} if config.model_type in _POOLING_IS_OPTIONAL else {}
-        model, loading = AutoModel.from_pretrained(
+        kind = SiglipTextModel if config.model_type == "siglip_text_model" else AutoModel  # which does not know it
+        model, loading = kind.from_pretrained(
             folder,
             config=config,
             use_safetensors=True,

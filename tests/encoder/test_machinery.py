@@ -1,4 +1,4 @@
-"""What people do with modules: checkpoint activations, compile, copy, pickle, lower the precision, train on two devices."""
+"""What people do with modules: checkpoint activations, compile, copy, pickle, lower the precision, use two devices."""
 
 from __future__ import annotations
 

@@ -25,8 +25,11 @@ FOLDABLE = [
     IA3(),
     IA3(targets=("key", "value", "ffn_in", "attn_act")),
     BitFit(),
-    named("bundle", {"methods": {"lora": {"targets": list(LINEARS)}, "ia3": {"targets": ["value", "ffn_act"]}, "bitfit": {}}}),
-]  # fmt: skip
+    named(
+        "bundle",
+        {"methods": {"lora": {"targets": list(LINEARS)}, "ia3": {"targets": ["value", "ffn_act"]}, "bitfit": {}}},
+    ),
+]
 FAMILIES = [f for f in tiny.FAMILIES if f != "deberta-v2"]
 
 
