@@ -162,7 +162,6 @@ def _kept(name: str, digest: str, version: int) -> None:
 
 
 def _import(arguments: Sequence[str]) -> int:
-    """A folder of peft or of AdapterHub becomes a stored module."""
     parser = _parser("import", "Store a module that peft or AdapterHub's adapters saved.")
     parser.add_argument("folder", metavar="FOLDER", help="what the library saved")
     parser.add_argument("--name", required=True, help="its name in the store")
@@ -189,7 +188,6 @@ def _import(arguments: Sequence[str]) -> int:
 
 
 def _export(arguments: Sequence[str]) -> int:
-    """A stored module becomes a folder that peft loads."""
     parser = _parser("export", "Write a stored module as a folder that peft loads.")
     parser.add_argument("name", metavar="NAME", help="name, name/version or digest")
     parser.add_argument("folder", metavar="FOLDER", help="where to")
@@ -203,7 +201,10 @@ def _export(arguments: Sequence[str]) -> int:
 
     entry = Store(given.store).get(given.name)
     made = entry.card.encoder
-    encoder = load(given.encoder or made.name, None if given.encoder else made.revision)
+    try:
+        encoder = load(given.encoder or made.name, None if given.encoder else made.revision)
+    except ContinualError as error:
+        raise error if given.encoder else ContinualError(f"{error}; or say where it is: --encoder FOLDER") from None
     require(entry.card, encoder)
     notes = peft_write.write(entry, AdaptedEncoder(encoder), Path(given.folder))
     print(f"{given.name} is in {given.folder}")
@@ -213,7 +214,6 @@ def _export(arguments: Sequence[str]) -> int:
 
 
 def _push(arguments: Sequence[str]) -> int:
-    """A stored module goes to the Hub, or into a folder."""
     parser = _parser("push", "Send a stored module, and those it composes, to the Hub or into a folder.")
     parser.add_argument("name", metavar="NAME", help="name, name/version or digest")
     parser.add_argument("target", metavar="REPO_OR_FOLDER", help="owner/name on the Hub, or ./folder")
@@ -227,7 +227,6 @@ def _push(arguments: Sequence[str]) -> int:
 
 
 def _pull(arguments: Sequence[str]) -> int:
-    """What was pushed comes into the store."""
     parser = _parser("pull", "Store what was pushed, held against its digest.")
     parser.add_argument("source", metavar="REPO_OR_FOLDER", help="owner/name on the Hub, or ./folder")
     parser.add_argument("--revision", help="commit, tag or branch (default: the newest)")

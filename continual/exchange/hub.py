@@ -37,10 +37,7 @@ def push(store: Store, reference: str, target: str, *, private: bool = True, api
     with tempfile.TemporaryDirectory(prefix="continual-push-") as temp:
         stage = Path(temp)
         for digest in digests:
-            store.get(digest)  # nothing damaged is spread
-            (stage / "objects" / digest).mkdir(parents=True)
-            for file in (*FILES, "card.json"):
-                shutil.copyfile(store.root / "objects" / digest / file, stage / "objects" / digest / file)
+            _stage(store, digest, stage / "objects" / digest)
         modules = [{"name": names[digest], "digest": digest} for digest in digests]
         write_json(stage / INDEX, {"schema": 1, "modules": modules})
         text = page.of_store(store.get(digests[-1]), names[digests[-1]], target)
@@ -77,6 +74,18 @@ def pull(
         digest, version = store.put(module["name"], entry.card, entry.tensors, entry.head)
         kept.append((module["name"], digest, version))
     return kept
+
+
+def _stage(store: Store, digest: str, target: Path) -> None:
+    """A copy of an object that is not damaged. Its digest is of the encoder's fingerprint, not of the folder's name."""
+    store.get(digest)
+    source = store.root / "objects" / digest
+    target.mkdir(parents=True)
+    for file in FILES:
+        shutil.copyfile(source / file, target / file)
+    card = read_json(source / "card.json")
+    card["encoder"]["name"] = page.shown(card["encoder"]["name"])
+    write_json(target / "card.json", card)
 
 
 def _family(store: Store, digest: str) -> list[str]:

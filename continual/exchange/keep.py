@@ -6,12 +6,16 @@ from continual import composition, folder, method
 from continual.adapter import flatten
 from continual.encoder.load import Encoder
 from continual.exchange.fusion import Setup
+from continual.exchange.page import shown
 from continual.exchange.source import NO_HEAD, Imported
 from continual.store import Card, EncoderRef, Store
 
 
 def keep(store: Store, name: str, imported: Imported, encoder: Encoder) -> tuple[str, int]:
     """Under the next version of ``name``; returns (digest, version). The card says where it came from."""
+    source = dict(imported.source)
+    if isinstance(base := source.get("base_model_name_or_path"), str):
+        source["base_model_name_or_path"] = shown(base)
     card = Card(
         kind="adapter",
         method=method.name_of(imported.adapter.method),
@@ -21,7 +25,7 @@ def keep(store: Store, name: str, imported: Imported, encoder: Encoder) -> tuple
         head=imported.head_name,
         labels=imported.labels,
         tensors={},
-        origin={"from": imported.library, "config": dict(imported.source), "notes": list(imported.notes)},
+        origin={"from": imported.library, "config": source, "notes": list(imported.notes)},
     )
     return store.put(name, card, flatten(imported.adapter.params), imported.head or {})
 

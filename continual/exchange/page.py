@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from continual import assets
@@ -21,6 +22,11 @@ def hub_id(name: str) -> str | None:
     return name if re.fullmatch(_HUB, name) else None
 
 
+def shown(name: str) -> str:
+    """An encoder's name as others may see it: of a folder its last part, for the rest says where somebody works."""
+    return name if re.fullmatch(_HUB, name) else Path(name).name
+
+
 def of_peft(entry: Entry, notes: Sequence[str]) -> str:
     """Beside a folder for ``peft``."""
     base = hub_id(entry.card.encoder.name)
@@ -30,7 +36,7 @@ from transformers import AutoModel
 
 encoder = AutoModel.from_pretrained({json.dumps(base or "the encoder's folder")})
 model = PeftModel.from_pretrained(encoder, "this folder").eval()"""
-    return _page(entry, "peft", f"{entry.card.method} for {entry.card.encoder.name}", load, notes)
+    return _page(entry, "peft", f"{entry.card.method} for {shown(entry.card.encoder.name)}", load, notes)
 
 
 def of_store(entry: Entry, name: str, source: str) -> str:
@@ -49,7 +55,7 @@ def _page(entry: Entry, library: str, title: str, load: str, notes: Sequence[str
     card = entry.card
     facts = {
         "method": f"{card.method} {json.dumps(card.arguments, sort_keys=True)}",
-        "encoder": f"{card.encoder.name}, fingerprint `{card.encoder.fingerprint[:16]}…`",
+        "encoder": f"{shown(card.encoder.name)}, fingerprint `{card.encoder.fingerprint[:16]}…`",
         "pooling": card.pooling,
         "head": card.head,
         "labels": ", ".join(card.labels) or "none",

@@ -49,10 +49,9 @@ def write(entry: Entry, model: AdaptedEncoder, folder: Path) -> tuple[str, ...]:
     if type(adapter.method) not in writers:
         raise ContinualError(f"{card.method} cannot be written for peft; can be: lora, ia3, prompt")
     config, tensors = writers[type(adapter.method)](adapter, model)
-    base = page.hub_id(card.encoder.name)
     common = {
         "auto_mapping": None,
-        "base_model_name_or_path": base or Path(card.encoder.name).name,
+        "base_model_name_or_path": page.hub_id(card.encoder.name) or page.shown(card.encoder.name),
         "inference_mode": True,
         "peft_version": PEFT,
         "revision": None,
