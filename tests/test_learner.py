@@ -156,8 +156,7 @@ def test_training_moves_every_trainable_parameter_and_nothing_else(method: Descr
                 # The encoder's key bias adds one constant to all scores of a token, which the softmax ignores.
                 assert moved != (name in piece.fixed) or name.endswith("key:bias"), (address, name)
     assert all(not torch.equal(tensor, head[name]) for name, tensor in found.head_params.items())
-    stored = start.size if SHARED not in start.params else found.adapter.size  # what is shared is not stored
-    assert found.trainable == stored + sum(tensor.numel() for tensor in head.values())
+    assert found.trainable == start.size + sum(tensor.numel() for tensor in head.values())
 
 
 def now(model: AdaptedEncoder, adapter: Adapter) -> dict[tuple[str, str, str], Tensor]:
