@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
 from continual.encoder import noise
+from continual.encoder.arch import layers_of
 from continual.encoder.attention import AttentionSite, attend
 from continual.encoder.group import Group
 from continual.encoder.load import Encoder
@@ -59,7 +59,7 @@ class AdaptedEncoder(nn.Module):
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
         self.shared = Holder(SHARED, Shape(self.width, self.width), self.route)
-        self._attention = encoder.model.config._attn_implementation
+        self._attention = str(encoder.model.config._attn_implementation)
         if self.attentions:
             attend(encoder.model)
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
@@ -91,7 +91,7 @@ class AdaptedEncoder(nn.Module):
 
         Raises ContinualError for a family whose layers transformers cannot checkpoint.
         """
-        if not any(isinstance(module, GradientCheckpointingLayer) for module in self.encoder.modules()):
+        if not all(hasattr(layer, "gradient_checkpointing") for layer in layers_of(self.encoder, self.arch)):
             raise ContinualError(
                 f"trainer.gradient_checkpointing=true: transformers cannot checkpoint the layers of "
                 f"{self.encoder.config.model_type}; lower trainer.batch_size instead"
@@ -104,9 +104,9 @@ class AdaptedEncoder(nn.Module):
     def _recompute(self) -> None:
         # Transformers checkpoints layers in training mode only. The mode of the layer itself switches nothing else:
         # what it is made of, dropout above all, stays in evaluation mode.
-        for module in self.encoder.modules():
-            if self._recomputes and isinstance(module, GradientCheckpointingLayer):
-                module.training = self.training
+        if self._recomputes:
+            for layer in layers_of(self.encoder, self.arch):
+                layer.training = self.training
 
     @property
     def shapes(self) -> dict[str, Shape]:

@@ -131,7 +131,7 @@ def _read(folder: Path, name: str, tower: str | None, pooling: str) -> tuple[Pre
         config = _config(AutoConfig.from_pretrained(folder, trust_remote_code=False), tower)
         words = _words(folder, name, ARCHS[config.model_type][0].image)
         extra = {"add_pooling_layer": pooling == POOLER} if config.model_type in _POOLING_IS_OPTIONAL else {}
-        kind = SiglipTextModel if config.model_type == "siglip_text_model" else AutoModel  # which does not know it
+        kind: Any = SiglipTextModel if config.model_type == "siglip_text_model" else AutoModel  # which lacks it
         model, loading = kind.from_pretrained(
             folder,
             config=config,

@@ -28,11 +28,9 @@ class Described(Protocol):
     """
 
     lr: ClassVar[float]
+    fixed: ClassVar[tuple[str, ...]]
+    reads: ClassVar[Literal["x", "y"]]
 
-    @property
-    def fixed(self) -> tuple[str, ...]: ...
-    @property
-    def reads(self) -> Literal["x", "y"]: ...
     @property
     def targets(self) -> tuple[str, ...]: ...
     @property
