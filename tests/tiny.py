@@ -179,7 +179,7 @@ def cast(params: Params, dtype: torch.dtype) -> Params:
 
 def trained(method: Described, model: AdaptedEncoder, seed: int = 0) -> Adapter:
     """An adapter as after training: every parameter random and far from its initial value."""
-    start = fresh(method, model.shapes, model.weights, seed)
+    start = fresh(method, model.shapes, model.weights, seed, model.absent)
     rng = generator(seed, "trained")
     dtype = next(model.encoder.parameters()).dtype
 

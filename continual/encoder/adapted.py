@@ -43,11 +43,17 @@ class AdaptedEncoder(nn.Module):
         self.max_length, self.positions = encoder.max_length, encoder.positions
         self.encoder = encoder.model
         self.width = encoder.width
+        self._attention = str(encoder.model.config._attn_implementation)
         self.absent: Mapping[str, str] = encoder.absent
+        if "attention" not in self.absent and not attend(encoder.model):
+            why = f"this release of transformers does not let the attention of {encoder.family} be extended: upgrade it"
+            self.absent = {**self.absent, "attention": why}
         self.route = Route()
         self.sites = nn.ModuleDict()
         self._hooks = []
         for address, place, layer, shape in places(encoder.model, self.arch, encoder.heads):
+            if place.how == "attention" and "attention" in self.absent:
+                continue
             if place.how == "attention":
                 site = AttentionSite(address, shape, self.route)
                 self._hooks += site.attach(layer.get_submodule(place.path))
@@ -59,9 +65,6 @@ class AdaptedEncoder(nn.Module):
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
         self.shared = Holder(SHARED, Shape(self.width, self.width), self.route)
-        self._attention = str(encoder.model.config._attn_implementation)
-        if self.attentions:
-            attend(encoder.model)
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
         self._recomputes = False

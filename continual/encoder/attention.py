@@ -58,9 +58,13 @@ class AttentionSite(Holder):
         return k, v, mask
 
 
-def attend(model: PreTrainedModel) -> None:
-    """Let the model's attention go through this file; without prefixes it is bit for bit sdpa."""
+def attend(model: PreTrainedModel) -> bool:
+    """Let the model's attention go through this file; without prefixes it is bit for bit sdpa.
+
+    Whether it does now: some releases of transformers refuse for some families, with no more than a log line.
+    """
     model.set_attn_implementation(NAME)
+    return model.config._attn_implementation == NAME
 
 
 def _method(group: Group) -> AttentionMethod:

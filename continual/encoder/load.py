@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, SiglipTextModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, SiglipTextModel
 from transformers.utils import logging
 
 from continual import assets
@@ -32,6 +33,12 @@ MINILM = "minilm"
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 _PROCESSOR = "preprocessor_config.json"
+_PROCESSORS = {
+    "vit": "ViTImageProcessor",
+    "dinov2": "BitImageProcessor",
+    "clip_vision_model": "CLIPImageProcessor",
+    "siglip_vision_model": "SiglipImageProcessor",
+}
 _POOLING_IS_OPTIONAL = ("bert", "roberta", "xlm-roberta", "camembert", "albert", "mpnet", "vit")
 _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 
@@ -129,7 +136,7 @@ def load(
 def _read(folder: Path, name: str, tower: str | None, pooling: str) -> tuple[PreTrainedModel, Any]:
     try:
         config = _config(AutoConfig.from_pretrained(folder, trust_remote_code=False), tower)
-        words = _words(folder, name, ARCHS[config.model_type][0].image)
+        words = _words(folder, name, config.model_type)
         extra = {"add_pooling_layer": pooling == POOLER} if config.model_type in _POOLING_IS_OPTIONAL else {}
         kind: Any = SiglipTextModel if config.model_type == "siglip_text_model" else AutoModel  # which lacks it
         model, loading = kind.from_pretrained(
@@ -165,15 +172,21 @@ def _config(config: Any, tower: str | None) -> Any:
     return config.text_config if tower == "text" else config.vision_config
 
 
-def _words(folder: Path, name: str, image: bool) -> Any:
+def _processor(family: str) -> Any:
+    """The class that prepares a family's pixels, of those that need no more than Pillow."""
+    kind = _PROCESSORS[family]
+    return getattr(transformers, f"{kind}Pil", None) or getattr(transformers, kind)
+
+
+def _words(folder: Path, name: str, family: str) -> Any:
     """The folder's tokenizer, or the image processor of an image encoder."""
-    if image:
+    if ARCHS[family][0].image:
         if not (folder / _PROCESSOR).is_file():
             raise ContinualError(
                 f"encoder.name={name}: the folder has no {_PROCESSOR}; save it there too: "
                 "processor.save_pretrained(folder)"
             )
-        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+        return _processor(family).from_pretrained(folder)
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         # Transformers would make a tokenizer that knows no word, and every text would read the same.
         raise ContinualError(
