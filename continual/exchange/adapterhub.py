@@ -24,6 +24,7 @@ from continual.exchange.source import (
     read_json,
     read_tensors,
     require_empty,
+    require_finite,
     take,
 )  # fmt: skip
 from continual.method.base import Described, Params
@@ -55,6 +56,7 @@ def read(place: Path, model: AdaptedEncoder) -> Imported:
     values = read_json(path)
     tensors = read_tensors(place, FILE, PICKLES, WAY_OUT)
     adapter = convert(values, tensors, model, str(path))
+    require_finite(adapter, str(path))
     head, labels = heads.of_adapterhub(place, model, WAY_OUT)
     notes = tuple(note for note in (head.note, _dropped(values)) if note)
     return Imported("adapterhub", values, adapter, head.params, head.name or NO_HEAD, labels, notes)
@@ -149,7 +151,7 @@ def _linears(config: Config, model: AdaptedEncoder) -> dict[str, list[modules.Sp
     """The modules that the configuration names."""
     matrices = config.get("attn_matrices", ["q", "v"], list)
     names = {"q": "query", "k": "key", "v": "value"}
-    if odd := [one for one in matrices if one not in names]:
+    if odd := [one for one in matrices if not isinstance(one, str) or one not in names]:
         raise config.error("attn_matrices", f"expected q, k and v, got {odd[0]!r:.60}")
     sites = {names[one] for one in matrices} if config.get("selfattn_lora", True, bool) else set()
     sites |= {"ffn_in"} if config.get("intermediate_lora", False, bool) else set()
@@ -187,8 +189,8 @@ def _prefix(config: Config, left: dict[str, Tensor], name: str, model: AdaptedEn
     if flat:
         vector = take(left, f"{own}control_trans", length * wide)
     else:
-        tensor = left.get(f"{own}wte.weight")
-        hidden = 0 if tensor is None else left.get(f"{own}control_trans.0.weight", tensor).shape[0]
+        bias = left.get(f"{own}control_trans.0.bias")
+        hidden = 0 if bias is None else bias.numel()
         table = take(left, f"{own}wte.weight", length, model.width)
         down = take(left, f"{own}control_trans.0.weight", hidden, model.width)
         first = activation(kind)(F.linear(table, down, take(left, f"{own}control_trans.0.bias", hidden)))

@@ -20,6 +20,7 @@ ACTIVATIONS = {
     "relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "swish": "silu", "silu": "silu", "tanh": "tanh",
     "leakyrelu": "leaky_relu",
 }  # fmt: skip
+SMALLEST_FACTOR = 1e-6
 BLOCKS = {"attn": "attention.output", "ffn": "output"}
 
 
@@ -117,8 +118,10 @@ def _width(config: Config, width: int, layer: int) -> int:
     factor = config.get("reduction_factor", 16, int, float, dict)
     if isinstance(factor, dict):
         factor = factor.get(str(layer), factor.get("default"))
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor <= 0:
-        raise config.error("reduction_factor", f"expected a number above 0 for layer {layer}, got {factor!r:.60}")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < SMALLEST_FACTOR:
+        raise config.error(
+            "reduction_factor", f"expected a number of at least {SMALLEST_FACTOR} for layer {layer}, got {factor!r:.60}"
+        )
     return max(1, int(width // factor))
 
 

@@ -40,7 +40,7 @@ def push(store: Store, reference: str, target: str, *, private: bool = True, api
             _stage(store, digest, stage / "objects" / digest)
         modules = [{"name": names[digest], "digest": digest} for digest in digests]
         write_json(stage / INDEX, {"schema": 1, "modules": modules})
-        text = page.of_store(store.get(digests[-1]), names[digests[-1]], target)
+        text = page.of_store(store.get(digests[-1]), names[digests[-1]], _source(target))
         (stage / "README.md").write_text(text, encoding="utf-8")
         if _is_folder(target):
             return _copy(stage, Path(target).expanduser())
@@ -120,6 +120,11 @@ def _is_folder(place: str) -> bool:
     if not re.fullmatch(REPOSITORY, place):
         raise ContinualError(f"{place!r} is neither a folder (./name) nor a repository of the Hub (owner/name)")
     return False
+
+
+def _source(target: str) -> str:
+    """What the page tells others to pull: a folder's own name says nothing of where it was made."""
+    return f"./{Path(target).name}" if _is_folder(target) else target
 
 
 def _copy(stage: Path, target: Path) -> str:

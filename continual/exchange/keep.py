@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from continual import composition, folder, method
 from continual.adapter import flatten
 from continual.encoder.load import Encoder
@@ -32,7 +34,7 @@ def keep(store: Store, name: str, imported: Imported, encoder: Encoder) -> tuple
 
 def keep_setup(store: Store, name: str, setup: Setup, encoder: Encoder) -> tuple[str, int]:
     """The members under ``name.<member>``, then the composition over them under ``name``."""
-    parents = [keep(store, f"{name}.{own.lower()}", member, encoder)[0] for own, member in setup.members.items()]
+    parents = [keep(store, f"{name}.{_plain(own)}", member, encoder)[0] for own, member in setup.members.items()]
     card = Card(
         kind="composition",
         method=composition.name_of(setup.composition),
@@ -46,6 +48,11 @@ def keep_setup(store: Store, name: str, setup: Setup, encoder: Encoder) -> tuple
         origin={"from": "adapterhub", "config": setup.source},
     )
     return store.put(name, card, setup.mixers, {})
+
+
+def _plain(name: str) -> str:
+    """A member's name with the letters that a store's names have."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower())
 
 
 def reference(encoder: Encoder) -> EncoderRef:

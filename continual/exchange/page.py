@@ -27,14 +27,14 @@ def shown(name: str) -> str:
     return name if re.fullmatch(_HUB, name) else Path(name).name
 
 
-def of_peft(entry: Entry, notes: Sequence[str]) -> str:
-    """Beside a folder for ``peft``."""
+def of_peft(entry: Entry, notes: Sequence[str], loader: str) -> str:
+    """Beside a folder for ``peft``; ``loader`` is the class of transformers that loads the encoder."""
     base = hub_id(entry.card.encoder.name)
     load = f"""\
 from peft import PeftModel
-from transformers import AutoModel
+from transformers import {loader}
 
-encoder = AutoModel.from_pretrained({json.dumps(base or "the encoder's folder")})
+encoder = {loader}.from_pretrained({json.dumps(base or "the encoder's folder")})
 model = PeftModel.from_pretrained(encoder, "this folder").eval()"""
     return _page(entry, "peft", f"{entry.card.method} for {shown(entry.card.encoder.name)}", load, notes)
 

@@ -23,6 +23,7 @@ from continual.exchange.source import (
     read_json,
     read_tensors,
     require_empty,
+    require_finite,
     require_shape,
 )  # fmt: skip
 from continual.method.base import Params
@@ -34,7 +35,7 @@ WAY_OUT = "load it in peft and save it again: model.save_pretrained(folder)"
 NEUTRAL = (
     "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "task_type",
     "layers_pattern", "megatron_core", "qalora_group_size", "runtime_config", "init_ia3_weights",
-    "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs",
+    "prompt_tuning_init", "eva_config", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs",
     "num_attention_heads", "num_layers",
 )  # fmt: skip
 CLASSIFIERS = ("classifier", "score")
@@ -65,6 +66,7 @@ def read(folder: Path, model: AdaptedEncoder) -> Imported:
     head = {_bare(key): tensors.pop(key) for key in list(tensors) if _of_head(key)}
     notes = _left_pooler(tensors, model)
     adapter = readers[kind](config, tensors, model)
+    require_finite(adapter, str(path))
     config.close()
     require_empty(tensors, "no module of the encoder has a site there, or the configuration does not say what it is")
     read = _head(kind, values.get("task_type"), head, model)

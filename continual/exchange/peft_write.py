@@ -14,6 +14,7 @@ from torch import Tensor
 from continual import method
 from continual.adapter import EMBEDDING, Adapter, unflatten
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.arch import TOWERS
 from continual.errors import ContinualError
 from continual.exchange import modules, page
 from continual.exchange.modules import Spot
@@ -55,14 +56,21 @@ def write(entry: Entry, model: AdaptedEncoder, folder: Path) -> tuple[str, ...]:
         "inference_mode": True,
         "peft_version": PEFT,
         "revision": None,
-        "task_type": "FEATURE_EXTRACTION",
+        # For this task peft hands embeddings on, which an encoder that takes none does not know.
+        "task_type": "FEATURE_EXTRACTION" if model.arch.embeds else None,
     }
     require_writable(folder)
     write_json(folder / "adapter_config.json", {**common, **config})
     write_atomic(folder / FILE, save_tensors({k: t.contiguous() for k, t in tensors.items()}, {"format": "pt"}))
     notes = _head(entry, folder)
-    write_atomic(folder / "README.md", page.of_peft(entry, notes).encode("utf-8"))
+    write_atomic(folder / "README.md", page.of_peft(entry, notes, _loader(model)).encode("utf-8"))
     return notes
+
+
+def _loader(model: AdaptedEncoder) -> str:
+    """The class that loads the encoder alone: AutoModel would load both of a family of two."""
+    towers = tuple(f"{beginning}_" for beginning in TOWERS.values())
+    return type(model.encoder).__name__ if model.encoder.config.model_type.startswith(towers) else "AutoModel"
 
 
 def _head(entry: Entry, folder: Path) -> tuple[str, ...]:

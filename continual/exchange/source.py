@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from continual.adapter import Adapter
+from continual.adapter import Adapter, flatten
 from continual.errors import ContinualError
 from continual.method.base import Params
 
 LARGEST = 1 << 20
 """Bytes of a configuration, at most."""
+LONGEST_INTEGER = 18
 NO_HEAD = "none"
 """What a card says of the head of a module that came without one: no head has this name."""
 
@@ -44,13 +46,12 @@ class Imported:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ContinualError for a file that is missing, too large or something else."""
 
-    def constant(name: str) -> Any:
-        raise ValueError(f"{name} is not a number")
-
     try:
         if path.stat().st_size > LARGEST:
             raise ContinualError(f"{path}: expected a configuration of at most {LARGEST} bytes")
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=constant)
+        value = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_number, parse_int=_integer, parse_float=_number
+        )
     except FileNotFoundError:
         raise ContinualError(f"{path} is missing; give the folder that the library saved") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -58,6 +59,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ContinualError(f"{path}: expected a JSON object, got a {type(value).__name__}")
     return value
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text:.40} is not a number")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"{text:.40}… is too large a number")
+    return int(text)
 
 
 def read_tensors(folder: Path, file: str, pickles: Iterable[str], way_out: str) -> dict[str, Tensor]:
@@ -81,6 +94,13 @@ def read_tensors(folder: Path, file: str, pickles: Iterable[str], way_out: str) 
         if not bool(tensors[key].isfinite().all()):
             raise ContinualError(f"{path}: tensor {key} has NaN or infinite values")
     return dict(sorted(tensors.items()))
+
+
+def require_finite(adapter: Adapter, where: str) -> None:
+    """Raises ContinualError where a scale has made a tensor overflow."""
+    for key, tensor in flatten(adapter.params).items():
+        if not bool(tensor.isfinite().all()):
+            raise ContinualError(f"{where}: what comes to {key} is not finite; is a scale far too large?")
 
 
 class Config:

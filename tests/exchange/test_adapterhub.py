@@ -173,8 +173,14 @@ def test_without_a_version_gelu_is_its_tanh_form(tmp_path: Path, name: str, ours
     ("config", "said"),
     [
         ({"non_linearity": "relu_squared"}, "unknown non_linearity in"),
-        ({"reduction_factor": 1e-9}, "adapter_down.0.weight has the shape [8, 32]; expected [31999999999, 32]"),
-        ({"reduction_factor": {"0": "x"}}, "reduction_factor: expected a number above 0 for layer 0, got 'x'"),
+        ({"reduction_factor": 1e-9}, "reduction_factor: expected a number of at least 1e-06 for layer 0, got 1e-09"),
+        ({"reduction_factor": 0.5}, "adapter_down.0.weight has the shape [8, 32]; expected [64, 32]"),
+        (
+            {"reduction_factor": {"0": "x"}},
+            "reduction_factor: expected a number of at least 1e-06 for layer 0, got 'x'",
+        ),
+        ({"scaling": 1e300}, "what comes to 0/ffn_norm/scale is not finite"),
+        ({"scaling": 10**30}, "expected JSON: 1000000000000000000000000000000… is too large a number"),
         ({"ln_before": 3}, "ln_before: expected bool, got 3"),
         ({"inv_adapter": "nice"}, "inv_adapter: 'nice' cannot be read"),
         ({"new_flag": 2}, "new_flag: 2 is not known to this release"),
@@ -229,12 +235,13 @@ def test_tensors_that_are_not_the_configuration_are_refused(
         ("{", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
         ('{"config": {"a": NaN}}', "expected JSON: NaN is not a number"),
+        ('{"config": {"a": 1e999}}', "expected JSON: 1e999 is not a number"),
         ("[]", "expected a JSON object, got a list"),
         ("{}", "expected that of peft (with a peft_type) or of adapters (with a config)"),
         ('{"a": "' + "x" * (1 << 20) + '"}', "expected a configuration of at most"),
         (None, "is missing; give the folder that the library saved"),
     ],
-    ids=["torn", "deep", "nan", "list", "empty", "large", "absent"],
+    ids=["torn", "deep", "nan", "inf", "list", "empty", "large", "absent"],
 )
 def test_a_configuration_that_is_none_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
     if text is not None:

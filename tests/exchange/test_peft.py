@@ -145,6 +145,25 @@ def test_what_we_learned_computes_the_same_in_peft(kind: Described, family: str,
     assert tiny.gap(states(loaded, batch), model(batch)) <= 1e-5
 
 
+@pytest.mark.parametrize("family", [family for family in tiny.FAMILIES if family not in LINEARS])
+def test_every_other_family_computes_the_same_in_peft(family: str, tmp_path: Path) -> None:
+    encoder, batch = tiny.encoder(family), tiny.batch_for(family)
+    bare = copy.deepcopy(encoder.model)
+    model = AdaptedEncoder(encoder)
+    adapter = tiny.trained(LoRA(4, 8.0, targets=("value", "attn_out", "ffn_in", "ffn_out")), model)
+    peft_write.write(entry(adapter, encoder), model, tmp_path)
+    model.load([exchange.read(tmp_path, model).adapter])
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert (f"{type(bare).__name__}.from_pretrained" in page) == family.startswith(("clip", "siglip"))
+    loaded = peft.PeftModel.from_pretrained(bare, str(tmp_path)).eval()
+    given = {"pixel_values": batch.inputs} if family in tiny.IMAGES else {"input_ids": batch.inputs}
+    if batch.mask is not None:
+        given["attention_mask"] = batch.mask
+    assert tiny.gap(model(batch), loaded(**given).last_hidden_state) <= 1e-5
+    model.load([])
+    assert tiny.gap(model(batch), loaded(**given).last_hidden_state) > 0.01
+
+
 def test_target_modules_are_just_the_modules_that_have_tensors(tmp_path: Path) -> None:
     encoder = tiny.encoder()
     model = AdaptedEncoder(encoder)
