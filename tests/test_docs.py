@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import continual
+from continual.build import build
 from continual.task_streams import quickstart, toy
-from tests import running
+from tests import running, tiny
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,7 +73,6 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
 @pytest.mark.real
 def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
     """The same run_id: what the one has finished, the other returns."""
-    from continual.build import build
     from continual.errors import ContinualError
 
     seen = []
@@ -84,17 +86,42 @@ def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
         pytest.skip(f"the encoder or the corpora are not at hand: {error}")
 
 
-def test_the_example_of_the_readme_with_two_files_runs(tmp_path):
-    files = blocks("csv")
-    [line] = [command for command in commands() if "desk.csv,tone.csv" in command]
-    names = re.findall(r"`(\w+\.csv)`:\n\n```csv", README)
-    assert names == ["desk.csv", "tone.csv"]
-    for name, text in zip(names, files, strict=True):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    encoder = running.saved_encoder(tmp_path / "encoder")
-    done = running.command(tmp_path, *shlex.split(line)[1:], f"encoder.name={encoder}", "threads=1")
-    assert done.returncode == 0, done.stderr
-    assert "after tone" in done.stdout
+@pytest.mark.parametrize("command", [c for c in commands() if re.search("stream=(csv|conll|squad|images)", c)])
+def test_a_command_of_the_readme_with_files_of_ones_own_runs(command, tmp_path, monkeypatch):
+    own_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    overrides = ["encoder.name=encoder", *shlex.split(command)[2:], "composition=[]", "trainer.epochs=1", "threads=1"]
+    OmegaConf.register_new_resolver("uid", lambda: "uid", replace=True)
+    with initialize_config_module("continual.conf", version_base="1.3"):
+        record = continual.run_stream(build(compose("run", [*overrides, "quiet=true"])))
+    assert (record.status, record.stream) == ("finished", overrides[1].partition("=")[2])
+    assert all(module.status == "ok" for module in record.modules)
+
+
+def own_files(root: Path) -> None:
+    """The files and encoders that the README speaks of, in small."""
+    one, two, three = toy.WORDS[:3]
+    for name in ("desk", "tone"):
+        rows = [f"{word} {name} {i},{label}" for i in range(10) for label, word in enumerate((one, two))]
+        (root / f"{name}.csv").write_text("\n".join(["text,label", *rows]))
+    rows = [f"{one} {i}\t{two} {i % 3}\t{i % 3}" for i in range(20)]
+    (root / "alike.tsv").write_text("\n".join(["first\tsecond\tdegree", *rows]))
+    for name in ("train.txt", "test.txt"):
+        (root / name).write_text("".join(f"{one} O\n{two} B-X\n{name}{i} O\n\n" for i in range(20)))
+    answers = [{"answer_start": 0, "text": one}]
+    articles = [
+        {"paragraphs": [{"context": f"{one} {two} {i}", "qas": [{"question": three, "answers": answers}]}]}
+        for i in range(20)
+    ]
+    (root / "wiki.json").write_text(json.dumps({"data": articles}))
+    for number in range(20):
+        folder = root / "animals" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.ppm").write_bytes(b"P6 2 2 255\n" + bytes([12 * number] * 12))
+    shutil.make_archive(str(root / "plants"), "zip", root / "animals")
+    running.saved_encoder(root / "encoder")
+    tiny.model("vit").save_pretrained(root / "models" / "my-vit")
+    tiny.processor().save_pretrained(root / "models" / "my-vit")
 
 
 @pytest.mark.parametrize("page", PAGES)
