@@ -157,8 +157,7 @@ def _parser(command: str, what: str) -> ArgumentParser:
 
 
 def _kept(name: str, digest: str, version: int) -> None:
-    reference = f"{name}/{version}"
-    print(f"{reference:60} {digest[:16]}")
+    print(f"{name + '/' + str(version):60} {digest[:16]}")
 
 
 def _import(arguments: Sequence[str]) -> int:
@@ -168,6 +167,7 @@ def _import(arguments: Sequence[str]) -> int:
     parser.add_argument("--encoder", default="minilm", help="the encoder that it was trained on (default: minilm)")
     parser.add_argument("--revision", help="of the encoder, where it is one of the Hub")
     parser.add_argument("--pooling", default="mean", help="mean, cls or pooler: what a head reads (default: mean)")
+    parser.add_argument("--tower", choices=["text", "vision"], help="of an encoder that has both")
     given = parser.parse_args(arguments)
     from continual import exchange
     from continual.encoder.adapted import AdaptedEncoder
@@ -175,7 +175,7 @@ def _import(arguments: Sequence[str]) -> int:
     from continual.exchange import fusion, keep
     from continual.store import Store
 
-    encoder = load(given.encoder, given.revision, pooling=given.pooling)
+    encoder = load(given.encoder, given.revision, pooling=given.pooling, tower=given.tower)
     model, folder, opened = AdaptedEncoder(encoder), Path(given.folder), Store(given.store)
     if fusion.is_setup(folder):
         _kept(given.name, *keep.keep_setup(opened, given.name, fusion.read(folder, model), encoder))
@@ -193,6 +193,7 @@ def _export(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", metavar="FOLDER", help="where to")
     parser.add_argument("--format", choices=["peft"], default="peft")
     parser.add_argument("--encoder", help="the module's encoder, where it is not found under the name in its card")
+    parser.add_argument("--tower", choices=["text", "vision"], help="of an encoder that has both")
     given = parser.parse_args(arguments)
     from continual.encoder.adapted import AdaptedEncoder
     from continual.encoder.load import load
@@ -202,7 +203,8 @@ def _export(arguments: Sequence[str]) -> int:
     entry = Store(given.store).get(given.name)
     made = entry.card.encoder
     try:
-        encoder = load(given.encoder or made.name, None if given.encoder else made.revision)
+        revision, pooling = None if given.encoder else made.revision, entry.card.pooling
+        encoder = load(given.encoder or made.name, revision, pooling=pooling, tower=given.tower)
     except ContinualError as error:
         raise error if given.encoder else ContinualError(f"{error}; or say where it is: --encoder FOLDER") from None
     require(entry.card, encoder)

@@ -69,8 +69,9 @@ def require(card: Card, encoder: Named) -> None:
     made = card.encoder
     if made.fingerprint != encoder.fingerprint:
         revision = f" encoder.revision={made.revision}" if made.revision else ""
+        place = f"encoder.name={made.name}{revision} encoder.pooling={card.pooling}"
         raise ContinualError(
             f"the {card.method} {card.digest[:12]}… belongs to another encoder: expected {made.name} "
             f"({made.fingerprint[:12]}…), got {encoder.name} ({encoder.fingerprint[:12]}…); load the encoder that it "
-            f"was made on (encoder.name={made.name}{revision}), or learn the task on this one"
+            f"was made on ({place}), or learn the task on this one"
         )

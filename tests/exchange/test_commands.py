@@ -122,6 +122,12 @@ def test_a_setup_is_stored_with_its_members(command: Command, golden: Path, tmp_
     assert store.get("fused").card.parents == tuple(store.resolve(f"fused.{name}") for name in ("one", "two", "three"))
 
 
+def test_an_encoder_with_its_pooler_is_found_again(command: Command, golden: Path, tmp_path: Path) -> None:
+    command("import", GOLDEN / "lora", "--encoder", golden, "--name", "pooled", "--pooling", "pooler")
+    assert Store(tmp_path / "store").get("pooled").card.pooling == "pooler"
+    assert command("export", "pooled", "back").out == "pooled is in back\n"
+
+
 def test_a_module_of_another_encoder_is_not_exported(
     command: Command, base: Path, golden: Path, saved: Path, tmp_path: Path
 ) -> None:
