@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from continual.errors import DataError
 from continual.stream.base import Example, Task
-from continual.stream.files import complete, lines, require_known, sources
+from continual.stream.files import complete, lines, sources
 
 ENTITY = re.compile(r"O|[BIES]-.+", re.S)
 
@@ -50,21 +50,19 @@ def tasks(
 
     Lines that begin with -DOCSTART- are left out. Names of entities may be marked as IOB1 (B- only between two of a
     kind), IOB2 or IOBES: an I- that begins a name becomes B-, so IOB1 turns into IOB2, and the names stay what
-    conlleval and ``entity_f1`` take them for. The labels are O and the sorted tags of train, with an I- for each B-.
-    Raises DataError, with file and line: a line of fewer or more columns than the others, words and tags of different
-    number, a tag that train lacks, or that marks no name (where the score is that of names).
+    conlleval and ``entity_f1`` take them for. The labels are O and the sorted tags of all files: ATIS has some
+    in test that train lacks, for one (``continual/stream/lint.py`` warns of them). Raises DataError, with file and line: a line
+    of fewer or more columns than the others, words and tags of different number, a tag that marks no name (where the
+    score is that of names).
     """
     result = []
     for name, paths in sources(files, "conll").items():
         read = {part: list(_sentences(path, word, tag, separator)) for part, path in paths.items()}
         if score in ("", "entity_f1"):
             read = {part: [_begun(sentence) for sentence in sentences] for part, sentences in read.items()}
-        tags = {tag for sentence in read["train"] for tag in sentence.tags}
-        tags |= {f"I{tag[1:]}" for tag in tags if tag.startswith("B-")}
+        tags = {tag for sentences in read.values() for sentence in sentences for tag in sentence.tags}
         labels = tuple(sorted(tags, key=lambda tag: (tag != "O", tag)))
         index = {tag: i for i, tag in enumerate(labels)}
-        for part, sentences in read.items():
-            require_known(((tag, s.where) for s in sentences for tag in s.tags), labels, paths[part], "tags")
         rows = {
             part: [Example(s.words, tuple(index[tag] for tag in s.tags)) for s in sentences]
             for part, sentences in read.items()

@@ -61,8 +61,8 @@ def _check_task(task: Task) -> Iterable[str]:
         raise DataError(f"task {task.name!r}: expected at least two labels, got {list(task.labels)}; drop the task")
     for split, rows in task.splits.items():
         _check_rows(task, kind, split, rows)
-    if kind.classes:
-        yield from _check_classes(task)
+    if kind.classes or task.head in ("multilabel", "tag"):
+        yield from _check_labels(task, kind)
     if empty := [i for i, row in enumerate(task.train) if isinstance(row.text, str) and not row.text.strip()]:
         yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
     train = {content(row.text) for row in task.train}
@@ -70,9 +70,12 @@ def _check_task(task: Task) -> Iterable[str]:
         yield f"task {task.name!r}: {shared} of {len(task.test)} test texts are also in train; its score is too high"
 
 
-def _check_classes(task: Task) -> Iterable[str]:
-    classes = {split: {row.label for row in rows} for split, rows in task.splits.items()}
-    if len(classes["train"]) < 2:
+def _check_labels(task: Task, kind: Head) -> Iterable[str]:
+    classes = {
+        split: {label for row in rows for label in (row.label if isinstance(row.label, tuple) else (row.label,))}
+        for split, rows in task.splits.items()
+    }
+    if kind.classes and len(classes["train"]) < 2:
         only = task.labels[next(iter(classes["train"]))]
         raise DataError(
             f"task {task.name!r}, train: all {len(task.train)} rows are {only!r}; there is nothing to tell apart"
