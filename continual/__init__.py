@@ -10,19 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from continual.adapter import Adapter as Adapter
+    from continual.adapter import fresh as fresh
     from continual.composition.fusion import Fusion as Fusion
     from continual.composition.unipelt import UniPELT as UniPELT
     from continual.drive import run_stream as run_stream
     from continual.encoder.adapted import AdaptedEncoder as AdaptedEncoder
     from continual.encoder.load import Encoder as Encoder
     from continual.encoder.load import load as load
+    from continual.encoder.merge import merge as merge
+    from continual.encoder.merge import unmerge as unmerge
     from continual.errors import ContinualError as ContinualError
     from continual.evaluate import Evaluate as Evaluate
     from continual.ledger import Ledger as Ledger
+    from continual.method.bitfit import BitFit as BitFit
     from continual.method.bottleneck import Bottleneck as Bottleneck
+    from continual.method.bundle import Bundle as Bundle
+    from continual.method.compacter import Compacter as Compacter
     from continual.method.full import Full as Full
     from continual.method.head import HeadOnly as HeadOnly
+    from continual.method.ia3 import IA3 as IA3
     from continual.method.lora import LoRA as LoRA
+    from continual.method.parallel import Parallel as Parallel
+    from continual.method.prefix import Prefix as Prefix
+    from continual.method.prefix_mlp import PrefixMLP as PrefixMLP
+    from continual.method.prompt import Prompt as Prompt
+    from continual.method.sparse import Sparse as Sparse
     from continual.parts import Parts as Parts
     from continual.report.table import show as show
     from continual.request import Recipe as Recipe
@@ -30,14 +42,18 @@ if TYPE_CHECKING:
     from continual.strategy.isolated import Isolated as Isolated
     from continual.strategy.sequential import Sequential as Sequential
     from continual.stream.base import Example as Example
+    from continual.stream.base import Image as Image
     from continual.stream.base import Stream as Stream
     from continual.stream.base import Task as Task
     from continual.trainer import Machine as Machine
 
 _HOME = {
-    "Adapter": "adapter",
     "AdaptedEncoder": "encoder.adapted",
+    "Adapter": "adapter",
+    "BitFit": "method.bitfit",
     "Bottleneck": "method.bottleneck",
+    "Bundle": "method.bundle",
+    "Compacter": "method.compacter",
     "ContinualError": "errors",
     "Encoder": "encoder.load",
     "Evaluate": "evaluate",
@@ -45,20 +61,30 @@ _HOME = {
     "Full": "method.full",
     "Fusion": "composition.fusion",
     "HeadOnly": "method.head",
+    "IA3": "method.ia3",
+    "Image": "stream.base",
     "Isolated": "strategy.isolated",
     "Ledger": "ledger",
     "LoRA": "method.lora",
     "Machine": "trainer",
+    "Parallel": "method.parallel",
     "Parts": "parts",
+    "Prefix": "method.prefix",
+    "PrefixMLP": "method.prefix_mlp",
+    "Prompt": "method.prompt",
     "Recipe": "request",
     "Sequential": "strategy.sequential",
+    "Sparse": "method.sparse",
     "Store": "store",
     "Stream": "stream.base",
     "Task": "stream.base",
     "UniPELT": "composition.unipelt",
+    "fresh": "adapter",
     "load": "encoder.load",
+    "merge": "encoder.merge",
     "run_stream": "drive",
     "show": "report.table",
+    "unmerge": "encoder.merge",
 }
 
 

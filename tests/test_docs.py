@@ -59,7 +59,7 @@ def test_a_command_of_the_readme_composes(command):
 
 def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     """With a tiny encoder and the toy stream in the places of the real ones."""
-    [snippet] = blocks("python")
+    [_, snippet] = blocks("python")
     assert len(snippet.splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(continual, "load", lambda name, **options: running.encoder(), raising=False)
@@ -70,6 +70,12 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("runs/*/dashboard.html"))) == 1
 
 
+def test_the_merging_of_the_readme_runs(monkeypatch):
+    [snippet, _] = blocks("python")
+    monkeypatch.setattr(continual, "load", lambda name, **options: running.encoder(), raising=False)
+    exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+
+
 @pytest.mark.real
 def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
     """The same run_id: what the one has finished, the other returns."""
@@ -77,7 +83,7 @@ def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
 
     seen = []
     monkeypatch.setattr(continual, "run_stream", lambda parts: seen.append(parts.run_id), raising=False)
-    [snippet] = blocks("python")
+    [_, snippet] = blocks("python")
     try:
         exec(snippet.partition("continual.show")[0], {})
         with initialize_config_module("continual.conf", version_base="1.3"):
