@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from continual.adapter import Adapter
 from continual.encoder.adapted import mixer_params
+from continual.errors import DataError
 from continual.method.base import Params
 from continual.predict import answers
 from continual.request import Learn
@@ -62,14 +64,23 @@ class Member:
 
     def state(self) -> State:
         """The member as it is now, and its score on the validation rows."""
-        learner, valid, score = self.learner, self.request.valid, self.request.score
-        found = answers(learner.model, learner.bank, valid, learner.index_of(self))
+        learner = self.learner
         return State(
-            score=value(score, score.rows(found, valid.wanted, self.request.labels)),
+            score=self._score(),
             adapter=learner.model.take(self.index),
             head_params=learner.bank.take(self.index),
             mixers=mixer_params(learner.model),
         )
+
+    def _score(self) -> float:
+        """On the validation rows; numbers that are not finite are no answers, and the member has diverged."""
+        learner, valid, score = self.learner, self.request.valid, self.request.score
+        found = answers(learner.model, learner.bank, valid, learner.index_of(self))
+        try:
+            return value(score, score.rows(found, valid.wanted, self.request.labels))
+        except DataError:
+            self.diverged = self.diverged or f"answers that are not finite after step {self.steps}"
+            return -math.inf
 
     def end_epoch(self) -> None:
         """With patience: keep the best state so far, and stop when it has not improved for long enough."""
@@ -77,7 +88,7 @@ class Member:
         if patience is None:
             return
         state = self.state()
-        if self.best is None or state.score > self.best.score:
+        if state.score > (self.best.score if self.best else -math.inf):
             self.best, self.waited = state, 0
         else:
             self.waited += 1

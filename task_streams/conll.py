@@ -50,10 +50,10 @@ def tasks(
 
     Lines that begin with -DOCSTART- are left out. Names of entities may be marked as IOB1 (B- only between two of a
     kind), IOB2 or IOBES: an I- that begins a name becomes B-, so IOB1 turns into IOB2, and the names stay what
-    conlleval and ``entity_f1`` take them for. The labels are O and the sorted tags of all files: ATIS has some
-    in test that train lacks, for one (``continual/stream/lint.py`` warns of them). Raises DataError, with file and line: a line
-    of fewer or more columns than the others, words and tags of different number, a tag that marks no name (where the
-    score is that of names).
+    conlleval and ``entity_f1`` take them for. The labels are O and the sorted tags of all files: in ATIS, test has some
+    that train lacks, of which ``continual/stream/lint.py`` warns. Raises DataError, with file and line: a line of fewer
+    or more columns than the others, words and tags of different number, a tag that marks no name (where the score is
+    that of names).
     """
     result = []
     for name, paths in sources(files, "conll").items():

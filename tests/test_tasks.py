@@ -255,6 +255,18 @@ def apart(one: Learned, two: Learned) -> float:
     return max(gaps)
 
 
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_task_whose_numbers_are_not_finite_has_diverged_and_stops_no_other(
+    tmp_path: Path, patience: int | None
+) -> None:
+    tasks = tuple(mixed.tasks(heads=("degree", "marks")))
+    recipe = Recipe(epochs=2, batch_size=100, lr=1e30, clip=None, patience=patience)
+    record = running.run(tmp_path, stream=Stream("wild", tasks), method=LoRA(), recipe=recipe)
+    assert record.status == "finished with failures"
+    assert (record.modules[0].status, record.modules[0].valid_score) == ("diverged", None)
+    assert {cell.task for cell in record.cells if cell.after == 1} == {0, 1}
+
+
 # Images
 
 
