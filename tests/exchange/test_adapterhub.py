@@ -136,6 +136,27 @@ def test_a_head_that_we_cannot_compute_is_left_behind_and_said(case: str, why: s
     assert why in note
 
 
+@pytest.mark.parametrize(("use_pooler", "pooling"), [(True, "pooler"), (False, "cls")])
+def test_a_flexible_classifier_of_one_layer_is_read_where_the_pooling_is_its_own(
+    use_pooler: bool, pooling: str, tmp_path: Path
+) -> None:
+    folder = changed(tmp_path, "head_classification")
+    values = json.loads((folder / "head_config.json").read_text(encoding="utf-8"))
+    values["config"] |= {"layers": 1, "use_pooler": use_pooler}
+    (folder / "head_config.json").write_text(json.dumps(values), encoding="utf-8")
+    weight = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    save_file({"heads.task.1.weight": weight}, folder / "model_head.safetensors")
+    imported = exchange.read(folder, AdaptedEncoder(encoder(pooling)))
+    assert (imported.head_name, imported.labels) == ("classify", ("low", "mid", "high"))
+    assert imported.head is not None
+    assert torch.equal(imported.head["weight"], weight)
+    assert not imported.head["bias"].any()
+    other = exchange.read(folder, AdaptedEncoder(encoder("mean")))
+    assert other.notes == (
+        f"the head was left behind: it reads states pooled by {pooling}, this encoder pools by mean",
+    )
+
+
 # Old versions
 
 
