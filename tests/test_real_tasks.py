@@ -110,16 +110,16 @@ def test_how_alike_two_sentences_are(tmp_path: Path) -> None:
 
 
 def test_whether_two_sentences_say_the_same(tmp_path: Path) -> None:
-    """600 of MRPC's 4,076 pairs; two in three of its test pairs are paraphrases."""
+    """600 of MRPC's 4,076 pairs. Two in three of its test pairs are paraphrases: macro F1 0.40 for all."""
 
     def rows(part: str) -> list[dict[str, Any]]:
         found = [line.split("\t") for line in content(f"mrpc/msr_paraphrase_{part}.txt.gz").splitlines()[1:]]
         return [{"label": label, "a": a, "b": b} for label, _, _, a, b in found]
 
     files = {part: table(tmp_path / f"{part}.jsonl", rows(part)) for part in ("train", "test")}
-    [task] = csv.tasks({"mrpc": files}, text=["a", "b"], train=600, valid=60)
-    task = Task(task.name, task.labels, task.train, task.valid, task.test[:400])
-    assert learned(tmp_path, minilm(64), task, lr=1e-3, epochs=3) >= 0.70
+    [task] = csv.tasks({"mrpc": files}, text=["a", "b"], score="macro_f1", train=600, valid=60)
+    task = Task(task.name, task.labels, task.train, task.valid, task.test[:300], score=task.score)
+    assert learned(tmp_path, minilm(64), task, lr=1e-3, epochs=3) >= 0.5
 
 
 def test_answers_in_paragraphs(tmp_path: Path) -> None:

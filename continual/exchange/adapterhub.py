@@ -137,7 +137,7 @@ def _lora(config: Config, left: dict[str, Tensor], name: str, model: AdaptedEnco
         key, [spot] = f"{path}.loras.{name}.", spots
         b = take(left, f"{key}lora_B", spot.shape.d_out, r)
         if mode == "scale":
-            params[spot.address] = {"l": alpha * b.squeeze(-1)}
+            params[spot.address] = {"shift": alpha * b.squeeze(-1) - 1}
         else:
             a = take(left, f"{key}lora_A", r, spot.shape.d_in)
             params[spot.address] = {"a": a, "b": b, "scale": torch.tensor(float(alpha / r))}

@@ -85,7 +85,6 @@ def _parallel(config: Config) -> str:
     if config.get("ln_after", False, bool):
         raise config.error("ln_after", "a norm of the delta has no codes to mix, and no method of ours has one")
     config.only("original_ln_after", (True,), "without it the block's residual is lost: no site does that")
-    config.only("mh_adapter", (False,), "no site of ours is beside the whole attention block")
     return "parallel"
 
 

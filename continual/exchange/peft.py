@@ -153,7 +153,7 @@ def _ia3(config: Config, tensors: dict[str, Tensor], model: AdaptedEncoder) -> A
         width = sum(spot.shape.d_out for spot in spots)
         require_shape(f"{path}.ia3_l", vector, *((1, width) if inside else (width, 1)))
         for spot, part in zip(spots, vector.flatten().chunk(len(spots)), strict=True):
-            put(params, spot.address, {"l": part.clone()})
+            put(params, spot.address, {"shift": part - 1})
     return Adapter(method.named("ia3", modules.limits(params, model)), params)
 
 

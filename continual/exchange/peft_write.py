@@ -146,7 +146,10 @@ def _ia3(adapter: Adapter, model: AdaptedEncoder) -> Written:
     outside: list[str] = []
     for reads, table in tables.items():
         for path, spots, held in _modules(adapter, table, model):
-            ones = [torch.ones(spot.shape.d_out) if p is None else p["l"] for spot, p in zip(spots, held, strict=True)]
+            ones = [
+                torch.ones(spot.shape.d_out) if p is None else 1 + p["shift"]
+                for spot, p in zip(spots, held, strict=True)
+            ]
             vector = torch.cat(ones)
             if f"{ROOT}{path}.ia3_l" in tensors:
                 raise ContinualError(f"{path} is scaled before and behind; peft has one vector for a module")

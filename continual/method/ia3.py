@@ -17,6 +17,8 @@ from continual.types import Shape
 class IA3:
     """delta = y ⊙ (l - 1), so that y becomes l ⊙ y; l (d_out,) is one at the start (Liu et al. 2022, §3.3).
 
+    What is trained and stored is ``shift``, l - 1: weight decay pulls towards the encoder as it was, not towards l = 0.
+
     On ``key`` and ``value`` y is a projection with its bias; on ``ffn_act`` it is the activation between the two
     linears of the feed-forward block, l ⊙ f(x W₁), the paper's place (``peft``: its ``feedforward_modules``).
     ``ffn_in`` scales before the non-linearity, as `adapters` does: another function. ``peft``'s default for BERT also
@@ -35,16 +37,16 @@ class IA3:
         return ("ia3",)
 
     def init(self, shape: Shape, rng: torch.Generator) -> Params:
-        return {"l": torch.ones(shape.d_out)}
+        return {"shift": torch.zeros(shape.d_out)}
 
     def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
-        return y * (p["l"] - 1).to(y.dtype)
+        return y * p["shift"].to(y.dtype)
 
     def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W's rows times l, and the bias times l."""
-        rows = p["l"].unflatten(0, (-1, *[1] * (weight.dim() - 1)))
-        return weight * rows, None if bias is None else bias * p["l"]
+        rows = (1 + p["shift"]).unflatten(0, (-1, *[1] * (weight.dim() - 1)))
+        return weight * rows, None if bias is None else bias * (1 + p["shift"])
 
     def fold_input(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W's columns times l."""
-        return weight * p["l"], bias
+        return weight * (1 + p["shift"]), bias

@@ -30,7 +30,6 @@ REFUSED = {
     "seq_bn_no_ln_after_raw": "original_ln_after: without it the block's residual is lost",
     "seq_bn_ln_after": "ln_after: a norm of the delta has no codes to mix",
     "seq_bn_ln_after_residual": "ln_after: a norm of the delta has no codes to mix",
-    "par_bn_both": "mh_adapter: True cannot be read: no site of ours is beside the whole attention block",
     "par_bn_ln_before": "ln_before: our parallel adapter has neither products nor a norm",
     "par_bn_ln_after": "ln_after: a norm of the delta has no codes to mix",
     "prompt": "its prompts stand behind the embeddings, ours before positions are added",

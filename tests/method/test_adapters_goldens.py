@@ -78,7 +78,7 @@ def lora(scale: float) -> Convert:
 
 
 def ia3(t: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-    return {"l": t["lora_B"].squeeze(-1)}
+    return {"shift": t["lora_B"].squeeze(-1) - 1}
 
 
 BOTH = ("attn_out", "ffn_out")
@@ -95,6 +95,7 @@ CASES: dict[str, tuple[Method, Convert]] = {
     "double_seq_bn": (Bottleneck(4, "silu", targets=BOTH), bottleneck),
     "double_seq_bn_ln_before": (Bottleneck(4, "silu", targets=("attn_norm", "ffn_norm")), bottleneck),
     "par_bn": (Parallel(4), parallel),
+    "par_bn_both": (Parallel(4, scale=1.0, targets=("attn_parallel", "ffn_parallel")), bottleneck),
     "par_bn_original_ln_before": (Parallel(4), parallel),
     "scaled_par_bn": (Parallel(4, learn_scale=True), parallel),
     "compacter": (Compacter(4), compacter),

@@ -33,7 +33,7 @@ def both() -> tuple[AdaptedEncoder, peft.PeftModel]:
     with torch.no_grad():
         for address, p in adapter.params.items():
             vector = their(theirs, address)
-            vector.copy_(p["l"].view_as(vector))
+            vector.copy_((1 + p["shift"]).view_as(vector))
     return model, theirs
 
 
@@ -58,8 +58,8 @@ def test_answers_and_gradients_equal_peft() -> None:
     (reference * weight).mean().backward()
     for address in model.loaded[0].params:
         [group] = model.sites[address].groups
-        assert group.stack["l"].grad.any()
-        assert tiny.gap(group.stack["l"].grad[0], their(theirs, address).grad.flatten()) <= 1e-5
+        assert group.stack["shift"].grad.any()
+        assert tiny.gap(group.stack["shift"].grad[0], their(theirs, address).grad.flatten()) <= 1e-5
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
