@@ -119,7 +119,7 @@ def test_whether_two_sentences_say_the_same(tmp_path: Path) -> None:
     files = {part: table(tmp_path / f"{part}.jsonl", rows(part)) for part in ("train", "test")}
     [task] = csv.tasks({"mrpc": files}, text=["a", "b"], score="macro_f1", train=600, valid=60)
     task = Task(task.name, task.labels, task.train, task.valid, task.test[:300], score=task.score)
-    assert learned(tmp_path, minilm(64), task, lr=1e-3, epochs=3) >= 0.5
+    assert learned(tmp_path, minilm(64), task, lr=1e-3, epochs=3) >= 0.45
 
 
 def test_answers_in_paragraphs(tmp_path: Path) -> None:
@@ -168,4 +168,4 @@ def test_pictures(tmp_path: Path) -> None:
     AutoImageProcessor.from_pretrained(vision, backend="pil", **size).save_pretrained(vision)
     [task] = images.tasks({"cifar10": str(pack)}, valid=50, train=300)
     task = Task(task.name, task.labels, task.train, task.valid, task.test[::2])
-    assert learned(tmp_path, load(str(vision)), task, lr=1e-3, epochs=2) >= 0.5
+    assert learned(tmp_path, load(str(vision)), task, lr=1e-3, epochs=2) >= 0.35
