@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from continual.composition.unipelt import UniPELT as UniPELT
     from continual.drive import run_stream as run_stream
     from continual.encoder.adapted import AdaptedEncoder as AdaptedEncoder
-    from continual.encoder.load import Encoder as Encoder
+    from continual.encoder.frozen import Encoder as Encoder
     from continual.encoder.load import load as load
     from continual.encoder.merge import merge as merge
     from continual.encoder.merge import unmerge as unmerge
@@ -55,7 +55,7 @@ _HOME = {
     "Bundle": "method.bundle",
     "Compacter": "method.compacter",
     "ContinualError": "errors",
-    "Encoder": "encoder.load",
+    "Encoder": "encoder.frozen",
     "Evaluate": "evaluate",
     "Example": "stream.base",
     "Full": "method.full",

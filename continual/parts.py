@@ -14,7 +14,7 @@ from continual import folder, method
 from continual.composition.base import Composition
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
-from continual.encoder.load import Encoder
+from continual.encoder.frozen import Encoder
 from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
 from continual.files import canonical, sha256

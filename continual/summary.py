@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from continual import head
-from continual.encoder.load import fingerprint
+from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.metric.base import measure
 from continual.report import dashboard

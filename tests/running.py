@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from continual.drive import run_stream
-from continual.encoder.load import Encoder
+from continual.encoder.frozen import Encoder
 from continual.parts import Parts
 from continual.progress import Progress
 from continual.report.record import Record

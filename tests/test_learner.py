@@ -14,7 +14,7 @@ from continual.adapter import SHARED, Adapter, fresh
 from continual.choose import chosen
 from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import fingerprint
+from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.learner import Learner
 from continual.member import Member

@@ -18,7 +18,8 @@ from transformers import AutoImageProcessor
 from continual import assets, head
 from continual.adapter import generator
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, load
+from continual.encoder.frozen import Encoder
+from continual.encoder.load import load
 from continual.errors import ContinualError
 from continual.evaluate import score_of
 from continual.method.lora import LoRA

@@ -18,7 +18,7 @@ from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
 from continual.drive import run_stream
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import fingerprint
+from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.evaluate import Evaluate
 from continual.head.classify import Classify

@@ -15,7 +15,7 @@ from continual.adapter import Adapter, fresh, generator
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.arch import ARCHS
-from continual.encoder.load import Encoder, wrap
+from continual.encoder.frozen import Encoder, wrap
 from continual.head.base import Head
 from continual.head.classify import Classify
 from continual.method import named

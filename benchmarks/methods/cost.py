@@ -32,7 +32,7 @@ from torch import Tensor
 
 from continual.adapter import Adapter, flatten
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder
+from continual.encoder.frozen import Encoder
 from continual.encoder.merge import merge, unmerge
 from continual.encoder.pool import mean_pool
 from continual.errors import ContinualError

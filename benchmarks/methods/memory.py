@@ -25,7 +25,7 @@ from plain import Plain, texts
 from rows import ROWS
 
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder
+from continual.encoder.frozen import Encoder
 from continual.errors import ContinualError
 from continual.trainer import Machine
 

@@ -13,7 +13,8 @@ from transformers import BertConfig, BertModel
 
 from continual.adapter import Adapter, fresh, generator
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, load
+from continual.encoder.frozen import Encoder
+from continual.encoder.load import load
 from continual.head.classify import Classify
 from continual.progress import Progress
 from continual.request import Learn, Learned, Recipe

@@ -21,7 +21,8 @@ from continual import score
 from continual.adapter import fresh, generator
 from continual.bank import HeadBank
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, load
+from continual.encoder.frozen import Encoder
+from continual.encoder.load import load
 from continual.encoder.pool import mean_pool
 from continual.files import write_json
 from continual.head.classify import Classify

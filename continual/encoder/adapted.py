@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
 from continual.encoder import noise
 from continual.encoder.arch import layers_of
-from continual.encoder.attention import AttentionSite, attend
+from continual.encoder.attention import AttentionSite, SharedSite, attend
+from continual.encoder.frozen import Encoder
 from continual.encoder.group import Group
-from continual.encoder.load import Encoder
 from continual.encoder.pool import pooled
 from continual.encoder.prompt import PromptSite
 from continual.encoder.site import Holder, Route, Site
 from continual.encoder.survey import places
 from continual.errors import ContinualError
-from continual.method import name_of
-from continual.method.base import Bundled, Spread, WeightMethod, layers_in
+from continual.method.base import Bundled, Spread, WeightMethod
 from continual.types import Batch, Shape, States
 
 
@@ -64,7 +63,7 @@ class AdaptedEncoder(nn.Module):
         if self.arch.embeds:
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
-        self.shared = Holder(SHARED, Shape(self.width, self.width), self.route)
+        self.shared = SharedSite(SHARED, Shape(self.width, self.width), self.route)
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
         self._recomputes = False
@@ -189,14 +188,8 @@ class AdaptedEncoder(nn.Module):
         for address, group in self._groups():
             if n in group.owners and address != SHARED:
                 _put(params, address, group.part, group.take(group.owners.index(n)))
-        for group in self.shared.stacks:
-            if n in group.owners:
-                assert isinstance(group.method, Spread)
-                part = _settled_part(method, group)
-                with torch.no_grad():
-                    pieces = group.method.spread(group.take(group.owners.index(n)), self._spread_shapes(group))
-                for site, piece in zip(self._spread_sites(group), pieces, strict=True):
-                    _put(params, site.address, part, {name: t.contiguous() for name, t in piece.items()})
+        for address, part, own in self.shared.settled(n, self.attentions):
+            _put(params, address, part if isinstance(method, Bundled) else "", own)
         return Adapter(method.settled if isinstance(method, Spread | Bundled) else method, params)
 
     def slices(self) -> Iterator[tuple[nn.Parameter, tuple[int, ...]]]:
@@ -224,7 +217,7 @@ class AdaptedEncoder(nn.Module):
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
-            self._spread()
+            self.shared.spread(self.attentions)
             return self._run(batch)
         finally:
             if not (self._recomputes and torch.is_grad_enabled()):  # else the backward pass comes through once more
@@ -278,26 +271,6 @@ class AdaptedEncoder(nn.Module):
             for group in site.stacks:
                 yield address, group
 
-    def _spread(self) -> None:
-        """Compute each layer's keys and values from what the layers share: once a forward, not once a row."""
-        found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
-        for group in self.shared.stacks:
-            method, shapes = cast(Spread, group.method), self._spread_shapes(group)
-            pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
-            for site, piece in zip(self._spread_sites(group), pieces, strict=True):
-                keys, values = vmap(method.settled.keys_values)(piece)
-                found.setdefault(site.address, []).append((group, keys, values))
-        for site in self.attentions:
-            site.spread = tuple(found.get(site.address, ()))
-
-    def _spread_sites(self, group: Group) -> list[AttentionSite]:
-        sites = self.attentions
-        chosen = layers_in(group.method.layers, len(sites))
-        return [site for number, site in enumerate(sites) if number in chosen]
-
-    def _spread_shapes(self, group: Group) -> list[Shape]:
-        return [site.shape for site in self._spread_sites(group)]
-
     def _changed(self) -> dict[str, Tensor]:
         method = self.loaded[0].method
         assert isinstance(method, WeightMethod)
@@ -317,10 +290,3 @@ def mixer_params(model: AdaptedEncoder) -> dict[str, Tensor]:
 def _put(params: dict[str, Params], address: str, part: str, own: Params) -> None:
     prefix = f"{part}." if part else ""
     params.setdefault(address, {}).update({f"{prefix}{name}": tensor for name, tensor in own.items()})
-
-
-def _settled_part(method: object, group: Group) -> str:
-    """The name in the settled bundle of what the group's adapter has there; none for a method by itself."""
-    if not isinstance(method, Bundled) or not isinstance(group.method, Spread):
-        return ""
-    return name_of(group.method.settled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,8 @@ from transformers.masking_utils import sdpa_mask
 
 from continual.encoder.group import Group
 from continual.encoder.site import Holder
-from continual.method.base import AttentionMethod
+from continual.method import name_of
+from continual.method.base import AttentionMethod, Params, Spread, layers_in
 
 NAME = "continual"
 
@@ -56,6 +58,39 @@ class AttentionSite(Holder):
             k = torch.cat([torch.where(here, keys[slot.clamp_min(0)].to(k), 0.0), k], 2)
             v = torch.cat([torch.where(here, values[slot.clamp_min(0)].to(v), 0.0), v], 2)
         return k, v, mask
+
+
+class SharedSite(Holder):
+    """What a method spreads over the attention sites of all layers: computed once a forward, not once a row."""
+
+    def spread(self, sites: Sequence[AttentionSite]) -> None:
+        """Give each site its keys and values."""
+        found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
+        for group in self.stacks:
+            method, chosen = cast(Spread, group.method), _chosen(group, sites)
+            shapes = [site.shape for site in chosen]
+            pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
+            for site, piece in zip(chosen, pieces, strict=True):
+                keys, values = vmap(method.settled.keys_values)(piece)
+                found.setdefault(site.address, []).append((group, keys, values))
+        for site in sites:
+            site.spread = tuple(found.get(site.address, ()))
+
+    @torch.no_grad()
+    def settled(self, n: int, sites: Sequence[AttentionSite]) -> Iterator[tuple[str, str, Params]]:
+        """(address, name of the part, parameters) of what is stored of the n-th adapter in place of what it shares."""
+        for group in self.stacks:
+            if n in group.owners:
+                method, chosen = cast(Spread, group.method), _chosen(group, sites)
+                pieces = method.spread(group.take(group.owners.index(n)), [site.shape for site in chosen])
+                for site, piece in zip(chosen, pieces, strict=True):
+                    yield site.address, name_of(method.settled), {name: t.contiguous() for name, t in piece.items()}
+
+
+def _chosen(group: Group, sites: Sequence[AttentionSite]) -> list[AttentionSite]:
+    """Those in the layers that the group's method is limited to, lowest first."""
+    layers = layers_in(group.method.layers, len(sites))
+    return [site for number, site in enumerate(sites) if number in layers]
 
 
 def attend(model: PreTrainedModel) -> bool:

@@ -6,7 +6,7 @@ import re
 
 from continual import composition, folder, method
 from continual.adapter import flatten
-from continual.encoder.load import Encoder
+from continual.encoder.frozen import Encoder
 from continual.exchange.fusion import Setup
 from continual.exchange.page import shown
 from continual.exchange.source import NO_HEAD, Imported

@@ -10,7 +10,8 @@ import transformers as hf
 
 from continual.adapter import fresh
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import load, wrap
+from continual.encoder.frozen import wrap
+from continual.encoder.load import load
 from continual.errors import ContinualError
 from continual.head.classify import Classify
 from continual.method.full import Full

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import fingerprint
+from continual.encoder.frozen import fingerprint
 from continual.encoder.merge import merge, unmerge
 from continual.errors import ContinualError
 from continual.method import named

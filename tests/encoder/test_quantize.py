@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from continual.adapter import fresh
 from continual.encoder import quantize as module
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import fingerprint, wrap
+from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.quantize import SCHEMES, QuantizedLinear, quantize
 from continual.errors import ContinualError
 from continual.method.lora import LoRA

@@ -20,7 +20,7 @@ from continual.composition.base import Mixer
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import fingerprint, wrap
+from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.site import Parts, Site
 from continual.errors import ContinualError
 from continual.method.base import AttentionMethod, Bundled, Described, PromptMethod, Spread

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 
 from continual import exchange, head
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, wrap
+from continual.encoder.frozen import Encoder, wrap
 from continual.errors import ContinualError
 from continual.exchange import adapterhub
 from continual.types import Batch

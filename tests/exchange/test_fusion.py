@@ -17,7 +17,7 @@ from continual import composition, method
 from continual.adapter import Adapter, unflatten
 from continual.composition import restore
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, wrap
+from continual.encoder.frozen import Encoder, wrap
 from continual.errors import ContinualError
 from continual.exchange import fusion, keep
 from continual.store import Store

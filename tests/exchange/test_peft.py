@@ -18,7 +18,7 @@ from transformers import BertForSequenceClassification, BertForTokenClassificati
 from continual import exchange, folder, head, method
 from continual.adapter import Adapter, flatten
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import Encoder, wrap
+from continual.encoder.frozen import Encoder, wrap
 from continual.errors import ContinualError
 from continual.exchange import keep, peft_write
 from continual.method.base import Described

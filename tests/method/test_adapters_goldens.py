@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel
 
 from continual.adapter import Adapter, fresh
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import wrap
+from continual.encoder.frozen import wrap
 from continual.method.base import Method, Params
 from continual.method.bottleneck import Bottleneck
 from continual.method.compacter import Compacter

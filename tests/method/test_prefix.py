@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from continual.adapter import SHARED, Adapter, fresh
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.load import wrap
+from continual.encoder.frozen import wrap
 from continual.errors import ContinualError
 from continual.method.prefix import Prefix
 from continual.method.prefix_mlp import PrefixMLP

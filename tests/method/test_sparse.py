@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from continual.adapter import WEIGHTS, Adapter, flatten, fresh
-from continual.encoder.load import fingerprint
+from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.method.sparse import Sparse
 from tests import tiny
