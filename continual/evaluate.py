@@ -144,7 +144,7 @@ def few(task: Task, shots: int, seed: int) -> Sequence[Example]:
 
 def score_of(task: Task) -> Score:
     """How the task's answers are judged: by the score that it names, or that its head proposes."""
-    return scores.named(task.score or head.named(task.head).score)
+    return scores.named(task.score or head.named(task.head).scores[0])
 
 
 def _again(old: Cell, stage: str, after: int, index: int) -> Cell:

@@ -170,7 +170,7 @@ class Session:
         if module.valid_score is None:
             return f"DIVERGED, nothing stored: {module.why}"
         task = next(task for task in self.parts.stream.tasks if task.name == module.task)
-        name, points = task.score or head.named(task.head).score, f"{100 * module.valid_score:.1f}"
+        name, points = task.score or head.named(task.head).scores[0], f"{100 * module.valid_score:.1f}"
         valid = f"validation {points} %" if name == "accuracy" else f"validation {name} {points}"
         if module.why:
             return f"DIVERGED, {module.why}: kept as it was before, {valid}"

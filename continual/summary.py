@@ -92,7 +92,7 @@ def _task(session: Session, task: Task) -> TaskFacts:
         source=task.source,
         digest=task.digest,
         head=task.head,
-        score=task.score or kind.score,
+        score=task.score or kind.scores[0],
     )
 
 

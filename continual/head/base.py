@@ -19,7 +19,7 @@ class Head(Protocol):
     """One kind of question. Its tensors are small, stored beside the adapter, and stacked like one.
 
     reads   "pooled": logits from one vector per unit · "tokens": from the state of every token
-    score   the file of ``continual/score`` that judges its answers where a task names none
+    scores  the files of ``continual/score`` that can judge its answers; the first does where a task names none
     classes whether an answer is one of the task's labels, so that the mean of a class means something
 
     The first axis of every tensor is the head's outputs. Beside a head with more of them a head is padded to as many: a
@@ -27,7 +27,7 @@ class Head(Protocol):
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]]
-    score: ClassVar[str]
+    scores: ClassVar[tuple[str, ...]]
     classes: ClassVar[bool]
 
     def path(self) -> Hashable:

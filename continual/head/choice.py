@@ -29,7 +29,7 @@ class Choice:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    score: ClassVar[str] = "accuracy"
+    scores: ClassVar[tuple[str, ...]] = ("accuracy",)
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

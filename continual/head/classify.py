@@ -26,7 +26,7 @@ class Classify:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    score: ClassVar[str] = "accuracy"
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "micro_f1", "matthews")
     classes: ClassVar[bool] = True
 
     def path(self) -> Hashable:

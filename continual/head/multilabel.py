@@ -27,7 +27,7 @@ class Multilabel:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    score: ClassVar[str] = "micro_f1"
+    scores: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "accuracy")
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

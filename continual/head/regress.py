@@ -30,7 +30,7 @@ class Regress:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    score: ClassVar[str] = "pearson"
+    scores: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

@@ -35,7 +35,7 @@ class Retrieve:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    score: ClassVar[str] = "mrr"
+    scores: ClassVar[tuple[str, ...]] = ("mrr", "recall_at_1")
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

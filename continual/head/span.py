@@ -46,7 +46,7 @@ class Span:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "tokens"
-    score: ClassVar[str] = "answer_f1"
+    scores: ClassVar[tuple[str, ...]] = ("answer_f1", "exact_match")
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

@@ -40,7 +40,7 @@ class Tag:
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "tokens"
-    score: ClassVar[str] = "entity_f1"
+    scores: ClassVar[tuple[str, ...]] = ("entity_f1", "token_accuracy", "accuracy")
     classes: ClassVar[bool] = False
 
     def path(self) -> Hashable:

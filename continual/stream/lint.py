@@ -51,7 +51,12 @@ def content(text: str | tuple[str, ...] | Image) -> bytes:
 
 def _check_task(task: Task) -> Iterable[str]:
     kind = head.named(task.head)
-    scores.named(task.score or kind.score)
+    if task.score and task.score not in kind.scores:
+        scores.named(task.score)
+        raise DataError(
+            f"task {task.name!r}: score {task.score!r} does not judge {task.head} answers; "
+            f"choose from: {', '.join(kind.scores)}"
+        )
     for label, count in Counter(task.labels).items():
         if count > 1:
             raise DataError(

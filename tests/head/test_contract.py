@@ -38,7 +38,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert len((type(head).__doc__ or "").split()) > 5
     assert not type(head).__doc__.startswith(f"{type(head).__name__}(")  # a dataclass writes that by itself
     assert head.reads in ("pooled", "tokens")
-    assert head.score in folder.names("continual.score")
+    assert set(head.scores) <= set(folder.names("continual.score"))
     assert isinstance(head.classes, bool)
     assert isinstance(hash(head.path()), int)
     assert named(folder.name_of("continual.head", head)) == head

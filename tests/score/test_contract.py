@@ -42,6 +42,7 @@ ROWS = {
     "pearson": (NUMBERS, st.tuples(number, number)),
     "spearman": (NUMBERS, st.tuples(number, number)),
     "entity_f1": (([(1, 2, 0), (0, 3)], [(1, 2, 0), (0, 3)]), sentence),
+    "token_accuracy": (([(1, 2, 0), (0, 3)], [(1, 2, 0), (0, 3)]), sentence),
     "exact_match": (ANSWERS, answer),
     "answer_f1": (ANSWERS, answer),
     "recall_at_1": (SEARCH, search),

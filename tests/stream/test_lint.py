@@ -106,3 +106,12 @@ def test_half_a_character_is_refused_with_its_row() -> None:
     rows = [Example("fine", 0), Example("torn \ud83d", 1)]
     with pytest.raises(DataError, match=r"row 1: expected whole characters, got 'torn .*half of one"):
         check(Stream("s", (Task("t", ("a", "b"), rows, rows, rows),)))
+
+
+def test_a_score_that_cannot_judge_a_heads_answers_is_refused_with_those_that_can() -> None:
+    rows = [Example("a", 0), Example("b", 1)]
+    task = Task("t", ("x", "y"), rows, rows, rows, score="pearson")
+    with pytest.raises(
+        DataError, match="score 'pearson' does not judge classify answers; choose from: accuracy, macro_f1"
+    ):
+        check(Stream("s", (task,)))
