@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--rate-seeds", type=int, nargs="*", default=[0, 1, 2], help="of the eight rates")
     parser.add_argument("--group", type=int, default=24, help="modules that are learned together")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--train", type=int, default=1000, help="as stream.train of quickstart")
@@ -79,20 +80,26 @@ def one(name: str, options: argparse.Namespace) -> None:
     """The record of a method: "default" and "forgetting", then "rates"."""
     setting = {"encoder": "minilm", "method": name, "epochs": options.epochs, "batch": 32, "lr": ROWS[name].method.lr}
     book = Book(options.records / f"quality-{name}.json", {**setting, "train": options.train, "seeds": options.seeds})
-    if {"default", "forgetting", "rates"} <= book.rows.keys():
+    tasks = quickstart.tasks(train=options.train)
+    # Task by task, so that the texts of a group are of like lengths.
+    jobs = [Job(task, seed, factor) for task in tasks for seed in options.rate_seeds for factor in FACTORS]
+    swept = list(book.rows.get("rates", {}).get("modules", []))
+    done = {(m["task"], m["seed"], m["factor"]) for m in swept}
+    jobs = [job for job in jobs if (job.task.name, job.seed, round(job.factor, 4)) not in done]
+    known = {"default", "forgetting"} <= book.rows.keys()
+    if known and not jobs:
         return
-    school, tasks = School(ROWS[name], options), quickstart.tasks(train=options.train)
-    if not {"default", "forgetting"} <= book.rows.keys():
-        known = list(school.learn([Job(task, seed, 1.0) for seed in options.seeds for task in tasks]))
-        book.put("default", {"modules": [plain(module) for module in known]})
-        then = [Job(after(tasks, m.job.task), m.job.seed, 1.0, m.adapter) for m in known]
-        more = list(school.learn(then))
-        pairs = [pair(a, b, school.again(a, b)) for a, b in zip(known, more, strict=True)]
+    school = School(ROWS[name], options)
+    if not known:
+        first = list(school.learn([Job(task, seed, 1.0) for seed in options.seeds for task in tasks]))
+        book.put("default", {"modules": [plain(module) for module in first]})
+        then = [Job(after(tasks, m.job.task), m.job.seed, 1.0, m.adapter) for m in first]
+        pairs = [pair(a, b, school.again(a, b)) for a, b in zip(first, list(school.learn(then)), strict=True)]
         book.put("forgetting", {"pairs": pairs})
         print(name, "default", mean(book.rows["default"]["modules"]), flush=True)
-    # Task by task, so that the texts of a group are of like lengths.
-    jobs = [Job(task, seed, factor) for task in tasks for seed in options.seeds for factor in FACTORS]
-    book.put("rates", {"modules": [plain(module) for module in school.learn(jobs)]})
+    for module in school.learn(jobs):
+        swept.append(plain(module))
+        book.put("rates", {"modules": swept})
     print(name, "rates", flush=True)
 
 
