@@ -71,7 +71,8 @@ class Learner(pl.LightningModule):
         for index in live:
             member = self.members[index]
             member.steps += 1
-            self.log(f"{member.request.name}/loss", losses[index].detach(), prog_bar=False, batch_size=1)
+            if (step + 1) % self.trainer.log_every_n_steps == 0:  # Lightning takes it down at no other step
+                self.log(f"{member.request.name}/loss", losses[index].detach(), prog_bar=False, batch_size=1)
             if member.steps % member.per_epoch == 0:
                 member.end_epoch()
         if all(m.rate(step + 1) == 0 for m in self.members):
@@ -104,12 +105,14 @@ class Learner(pl.LightningModule):
         for answer in self.bank(self.states(batch), batch.member):
             if not len(answer.rows):
                 continue
-            mine, local = of[answer.rows].unique(return_inverse=True)
-            owner = member[answer.rows]
+            owner = whose = member[answer.rows]
+            local = torch.arange(len(owner), device=owner.device)
+            if batch.example is not None:
+                mine, local = of[answer.rows].unique(return_inverse=True)
+                whose = torch.zeros_like(mine).scatter(0, local, owner)
             loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], local, owner)
-            whose = torch.zeros_like(mine).scatter(0, local, owner)
-            rows = torch.bincount(whose, minlength=len(self.members)).clamp_min(1)
-            total = total.to(loss.dtype).index_add(0, whose, loss / rows[whose])
+            rows = torch.zeros_like(total).index_add(0, whose, torch.ones_like(loss, dtype=total.dtype)).clamp_min(1)
+            total = total.to(loss.dtype).index_add(0, whose, loss / rows[whose].to(loss.dtype))
         extra = [m.request.strategy.penalty(m, batch) for m in self.members]
         if self.composition is not None:
             extra[0] = extra[0] + self.composition.penalty(self.model)

@@ -23,12 +23,14 @@ class Slots:
         self, stacked: Iterable[tuple[nn.Parameter, tuple[int, ...]]], whole: Iterable[nn.Parameter], count: int
     ) -> None:
         self.stacked, self.whole, self.count = list(stacked), list(whole), count
+        self._made: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
     def optimizer(self, weight_decay: float) -> torch.optim.AdamW:
         """Weight decay acts on adapters and heads; a mixer's own regulariser says where it shall stay."""
         stacked = {"params": [parameter for parameter, _ in self.stacked], "weight_decay": weight_decay}
-        groups = [stacked, {"params": self.whole, "weight_decay": 0.0}]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0)
+        groups = [group for group in (stacked, {"params": self.whole, "weight_decay": 0.0}) if group["params"]]
+        fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+        return torch.optim.AdamW(groups, lr=1.0, fused=fused)
 
     def of(self, member: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Of one member: each value, to be differentiated, and its gradient, a view that may be written into."""
@@ -41,20 +43,21 @@ class Slots:
 
     def clip(self, limits: Sequence[float]) -> None:
         """Scale each member's gradient, over all its slots, down to its own largest norm."""
-        like = next(parameter for parameter in [*(p for p, _ in self.stacked), *self.whole])
-        square = torch.zeros(self.count, device=like.device, dtype=like.dtype)
         stacked = [(p.grad, owners) for p, owners in self.stacked if p.grad is not None]
         whole = [p.grad for p in self.whole if p.grad is not None]
+        if self.count == 1:
+            gradients = [gradient for gradient, _ in stacked] + whole
+            norm = torch.stack(torch._foreach_norm(gradients)).norm()
+            torch._foreach_mul_(gradients, (limits[0] / (norm + 1e-6)).clamp_max(1.0))
+            return
+        like = next(parameter for parameter, _ in self.stacked)
+        square = torch.zeros(self.count, device=like.device, dtype=like.dtype)
         for gradient, owners in stacked:
             per_slot = gradient.reshape(len(owners), -1).square().sum(1)
-            square = square.index_add(0, torch.tensor(owners, device=like.device), per_slot)
-        for gradient in whole:
-            square = square + gradient.square().sum()
+            square = square.index_add(0, self._index(owners, like.device), per_slot)
         factor = (torch.tensor(limits, device=like.device) / (square.sqrt() + 1e-6)).clamp_max(1.0).to(like.dtype)
         for gradient, owners in stacked:
-            gradient.mul_(_per_slot(factor, owners, gradient))
-        for gradient in whole:
-            gradient.mul_(factor[0])
+            gradient.mul_(self._per_slot(factor, owners, gradient))
 
     def step(self, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
         """One step at the largest rate; the slots of slower or stopped members then move only their share of it."""
@@ -64,16 +67,22 @@ class Slots:
         if all(rate == largest for rate in rates):
             optimizer.step()
             return
-        share = torch.tensor([rate / largest for rate in rates], dtype=torch.float64)
+        like = self.stacked[0][0]
+        share = torch.tensor([rate / largest for rate in rates], dtype=torch.float64).to(like)
         before = [parameter.detach().clone() for parameter, _ in self.stacked]
         optimizer.step()
         with torch.no_grad():
             for (parameter, owners), old in zip(self.stacked, before, strict=True):
-                s = _per_slot(share.to(parameter), owners, parameter)
+                s = self._per_slot(share, owners, parameter)
                 # A stopped member's step may be NaN: it is not multiplied away, it is not taken.
                 parameter.copy_(torch.where(s == 0, old, torch.where(s == 1, parameter, old + s * (parameter - old))))
 
+    def _per_slot(self, values: Tensor, owners: tuple[int, ...], parameter: Tensor) -> Tensor:
+        """(N,) per member -> (n_slots, 1, …) against a parameter."""
+        return values[self._index(owners, values.device)].view(-1, *[1] * (parameter.dim() - 1))
 
-def _per_slot(values: Tensor, owners: tuple[int, ...], parameter: Tensor) -> Tensor:
-    """(N,) per member -> (n_slots, 1, …) against a parameter."""
-    return values[list(owners)].view(-1, *[1] * (parameter.dim() - 1))
+    def _index(self, owners: tuple[int, ...], device: torch.device) -> Tensor:
+        """The owners as a tensor, made once: a copy to a GPU at every step and parameter would wait for it."""
+        if (owners, device) not in self._made:
+            self._made[owners, device] = torch.tensor(owners, device=device)
+        return self._made[owners, device]

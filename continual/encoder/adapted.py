@@ -64,6 +64,10 @@ class AdaptedEncoder(nn.Module):
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
         self.shared = SharedSite(SHARED, Shape(self.width, self.width), self.route)
+        # Lowest layer first. What every forward asks for is found once: a walk over all sites takes as long as a layer.
+        self.attentions = [site for site in self.sites.values() if isinstance(site, AttentionSite)]
+        self._prompts = [site for site in self.sites.values() if isinstance(site, PromptSite)]
+        self.mixed = False
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
         self._recomputes = False
@@ -118,11 +122,6 @@ class AdaptedEncoder(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         return dict(self.encoder.named_parameters())
 
-    @property
-    def attentions(self) -> list[AttentionSite]:
-        """Lowest layer first."""
-        return [site for site in self.sites.values() if isinstance(site, AttentionSite)]
-
     def load(self, adapters: Sequence[Adapter], *, train: Collection[int] = ()) -> None:
         """Fill the sites with these adapters, replacing what was there; those whose index is in ``train`` learn.
 
@@ -145,7 +144,7 @@ class AdaptedEncoder(nn.Module):
             for name, tensor in adapters[index].params[WEIGHTS].items():
                 learns = index in train and name not in fixed
                 self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=learns)
-        self.loaded = tuple(adapters)
+        self.loaded, self.mixed = tuple(adapters), False
         self.to(device)
 
     def _check_room(self) -> None:
@@ -173,6 +172,8 @@ class AdaptedEncoder(nn.Module):
                     f"adapters {list(site.members)} act at {address}, not by deltas: prefixes and prompts can be used "
                     "alone or routed, not mixed; compose modules of other methods"
                 )
+
+        self.mixed = bool(self.mixers())
 
     def mixers(self) -> dict[str, nn.Module]:
         return {a: site.mixer for a, site in self._holders() if isinstance(site, Site) and site.mixer is not None}
@@ -208,12 +209,11 @@ class AdaptedEncoder(nn.Module):
 
     def read(self, batch: Batch, noise_seed: Tensor | None = None) -> States:
         """Last hidden states, and what the encoder's pooling makes of them."""
-        mixed = bool(self.mixers())
-        if len(self.loaded) > 1 and batch.member is None and not mixed:
+        if len(self.loaded) > 1 and batch.member is None and not self.mixed:
             raise ContinualError(
                 f"{len(self.loaded)} adapters are loaded: give batch.member (one per row), or mix them"
             )
-        self.route.mask, self.route.member = batch.mask, None if mixed or len(self.loaded) < 2 else batch.member
+        self.route.mask, self.route.member = batch.mask, None if self.mixed or len(self.loaded) < 2 else batch.member
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
@@ -222,9 +222,7 @@ class AdaptedEncoder(nn.Module):
         finally:
             if not (self._recomputes and torch.is_grad_enabled()):  # else the backward pass comes through once more
                 self.route.mask = self.route.member = self.route.noise = None
-            for site in self.attentions:
-                if not self._recomputes:
-                    site.spread = ()
+                self.shared.forget(self.attentions)
 
     def _run(self, batch: Batch) -> States:
         inputs: dict[str, Any] = {"pixel_values": batch.inputs} if self.arch.image else {"input_ids": batch.inputs}
@@ -257,8 +255,7 @@ class AdaptedEncoder(nn.Module):
     @property
     def _prompt(self) -> PromptSite | None:
         """The site of prompts, where any is loaded."""
-        site = dict(self.sites.items()).get(EMBEDDING)
-        return site if isinstance(site, PromptSite) and site.members else None
+        return next((site for site in self._prompts if site.stacks), None)
 
     def _holders(self) -> Iterator[tuple[str, Holder]]:
         for address, site in self.sites.items():

@@ -38,22 +38,22 @@ class AttentionSite(Holder):
 
     @property
     def empty(self) -> bool:
-        return not len(self.groups) and not self.spread
+        return len(self.stacks) + len(self.spread) == 0
 
     def extend(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(B, H, T, d_head) keys and values, and a mask over (B, 1, T, T) or none -> the same with P more columns."""
         stacked = [(g, *vmap(_method(g).keys_values)(g.every())) for g in self.stacks]
         for group, keys, values in [*stacked, *self.spread]:
-            lengths = torch.tensor([shape[_method(group).sized][0] for shape in group.shapes], device=k.device)
             if self.route.member is None:
-                slot = torch.zeros(len(k), dtype=torch.long, device=k.device)
-            else:
-                slot = group.slot[self.route.member]
-            visible = torch.arange(keys.shape[2], device=k.device) < lengths[slot.clamp_min(0)][:, None]
+                mask = _with(mask, None, keys.shape[2], k)
+                k = torch.cat([keys[:1].to(k).expand(len(k), -1, -1, -1), k], 2)
+                v = torch.cat([values[:1].to(v).expand(len(v), -1, -1, -1), v], 2)
+                continue
+            slot = group.slot[self.route.member]
+            visible = torch.arange(keys.shape[2], device=k.device) < group.sizes[slot.clamp_min(0)][:, None]
             visible = visible & (slot >= 0)[:, None]  # (B, P)
             # A member without a prefix, or with a shorter one, never sees the columns that are not its own.
-            whole = self.route.member is None
-            mask = _with(mask, None if whole else visible, keys.shape[2], k)
+            mask = _with(mask, visible, keys.shape[2], k)
             here = visible[:, None, :, None]
             k = torch.cat([torch.where(here, keys[slot.clamp_min(0)].to(k), 0.0), k], 2)
             v = torch.cat([torch.where(here, values[slot.clamp_min(0)].to(v), 0.0), v], 2)
@@ -65,6 +65,8 @@ class SharedSite(Holder):
 
     def spread(self, sites: Sequence[AttentionSite]) -> None:
         """Give each site its keys and values."""
+        if not self.stacks:
+            return
         found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
         for group in self.stacks:
             method, chosen = cast(Spread, group.method), _chosen(group, sites)
@@ -75,6 +77,12 @@ class SharedSite(Holder):
                 found.setdefault(site.address, []).append((group, keys, values))
         for site in sites:
             site.spread = tuple(found.get(site.address, ()))
+
+    def forget(self, sites: Sequence[AttentionSite]) -> None:
+        """Let go of what ``spread`` computed."""
+        if self.stacks:
+            for site in sites:
+                site.spread = ()
 
     @torch.no_grad()
     def settled(self, n: int, sites: Sequence[AttentionSite]) -> Iterator[tuple[str, str, Params]]:

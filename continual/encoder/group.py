@@ -21,9 +21,11 @@ class Group(nn.Module):
 
     owners  the adapters that have a slot, by their number among those that are loaded
     slot    (N,) the slot of each loaded adapter; -1 for those that are absent here
+    sizes   (slots,) columns of a prefix, vectors of a prompt: the axis that a method calls ``sized``, without padding
     """
 
     slot: Tensor
+    sizes: Tensor
 
     def __init__(self, owners: Sequence[int], pieces: Sequence[Piece], count: int, train: bool) -> None:
         super().__init__()
@@ -42,13 +44,22 @@ class Group(nn.Module):
         slot = torch.full((count,), -1)
         slot[list(owners)] = torch.arange(len(owners))
         self.register_buffer("slot", slot, persistent=False)
+        sized = getattr(self.method, "sized", None)
+        sizes = torch.tensor([shape[sized][0] if sized else 0 for shape in self.shapes])
+        self.register_buffer("sizes", sizes, persistent=False)
 
     @property
     def _method(self) -> Method:
         return cast(Method, self.method)  # not checked: these are inner loops, and compiled
 
-    def params(self, slot: int | Tensor) -> Params:
+    def params(self, slot: Tensor) -> Params:
         return {name: tensor[slot] for name, tensor in self.stack.items()}
+
+    def only(self) -> Params:
+        """Of the first slot; of a lone one as views, whose gradients need no copy."""
+        if len(self.owners) == 1:
+            return {name: tensor.squeeze(0) for name, tensor in self.stack.items()}
+        return {name: tensor[0] for name, tensor in self.stack.items()}
 
     def every(self) -> Params:
         """All slots: each tensor with its leading axis."""
@@ -62,7 +73,7 @@ class Group(nn.Module):
         }
 
     def single(self, x: Tensor, y: Tensor) -> Tensor:
-        return self._method.delta(self.params(0), x, y)
+        return self._method.delta(self.only(), x, y)
 
     def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""

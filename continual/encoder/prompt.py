@@ -42,11 +42,10 @@ class PromptSite(Holder):
         prompts, lengths = [], torch.zeros(rows, dtype=torch.long, device=device)
         for group in self.stacks:
             vectors = vmap(_method(group).vectors)(group.every())
-            own = torch.tensor([shape[_method(group).sized][0] for shape in group.shapes], device=device)
             slot = torch.zeros(rows, dtype=torch.long, device=device) if member is None else group.slot[member]
             here = slot >= 0
             prompts.append(torch.where(here[:, None, None], vectors[slot.clamp_min(0)].to(embeddings), 0.0))
-            lengths = torch.where(here, own[slot.clamp_min(0)], lengths)
+            lengths = torch.where(here, group.sizes[slot.clamp_min(0)], lengths)
         most = max(prompt.shape[1] for prompt in prompts)
         front = torch.stack([torch.nn.functional.pad(p, (0, 0, 0, most - p.shape[1])) for p in prompts]).sum(0)
         place, start = torch.arange(most + size, device=device)[None], lengths[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,11 +36,8 @@ class Holder(nn.Module):
         super().__init__()
         self.address, self.shape, self.route = address, shape, route
         self.groups = nn.ModuleList()
-
-    @property
-    def stacks(self) -> list[Group]:
-        """The groups, as what they are."""
-        return cast("list[Group]", list(self.groups))
+        # The same groups as what they are. Asked in every forward of every site, where a module's attributes are slow.
+        self.stacks: tuple[Group, ...] = ()
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -53,10 +50,11 @@ class Holder(nn.Module):
         for index, adapter in enumerate(adapters):
             for piece in adapter.pieces(self.address):
                 found.setdefault((piece.method.path(), piece.part, train(index)), []).append((index, piece))
-        self.groups = nn.ModuleList(
+        self.stacks = tuple(
             Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))
             for held in found.values()
         )
+        self.groups = nn.ModuleList(self.stacks)
 
 
 class Parts:
@@ -113,7 +111,7 @@ class _Codes:
         n = len(group.owners)
         wide = {name: group.stack[name].flatten(0, 1) for name in method.coded}
         self.codes = method.code(wide, x, y).unflatten(-1, (n, -1))  # (B, T, N, r)
-        biased = method.up(group.params(0))[1] is not None
+        biased = method.up(group.only())[1] is not None
         self.up: Tensor = vmap(lambda p: method.up(p)[0])(group.every())
         self.bias: Tensor | None = vmap(lambda p: method.up(p)[1])(group.every()) if biased else None
 
@@ -157,13 +155,13 @@ class Site(Holder):
 
     def before(self, base: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Torch calls this before the frozen module of an "input" site."""
-        if not len(self.groups):
+        if not self.stacks:
             return None
         return (args[0] + self.delta(args[0], args[0]), *args[1:])
 
     def forward(self, base: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor | None:
         """Torch calls this after the frozen module ``base``: x -> y. None leaves y as it is."""
-        if not len(self.groups):
+        if not self.stacks:
             return None
         x, (part, of) = args[0], self.place.part
         if self.place.only and x is not self._noted:
@@ -185,7 +183,10 @@ class Site(Holder):
         if self.mixer is not None:
             mask = self.route.mask if self.route.mask is not None else y.new_ones(y.shape[:2])
             return self.mixer(x, y, mask, Parts(self.stacks, x, y))
-        return torch.stack([self._delta(group, x, y) for group in self.stacks]).sum(0)
+        total = self._delta(self.stacks[0], x, y)
+        for group in self.stacks[1:]:
+            total = total + self._delta(group, x, y)
+        return total
 
     def _delta(self, group: Group, x: Tensor, y: Tensor) -> Tensor:
         if self.route.noise is not None and group.train_slots and group.method.dropout > 0:
@@ -198,7 +199,7 @@ class Site(Holder):
         return group.routed(x, y, self.route.member)
 
     def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if len(self.groups):
+        if self.stacks:
             self._noted = args[0]
 
     def _forget(self, *_: Any) -> None:

@@ -60,7 +60,7 @@ class LoRA:
         return p["b"] * p["scale"], None
 
     def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
-        return F.linear(self.code(p, x, y), p["b"]) * p["scale"]
+        return F.linear(self.code(p, x, y), p["b"] * p["scale"])
 
     def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W + scale · B A."""

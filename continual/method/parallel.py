@@ -71,4 +71,4 @@ class Parallel:
         return p["up"] * p["scale"], p["up_bias"] * p["scale"]
 
     def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
-        return F.linear(self.code(p, x, y), p["up"], p["up_bias"]) * p["scale"]
+        return F.linear(self.code(p, x, y), *self.up(p))

@@ -67,15 +67,13 @@ class Sparse:
 
     def changed(self, p: Params, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         index, value = p["index"].long(), p["value"]
-        result, start = {}, 0
-        for name, weight in weights.items():
-            low, high = torch.searchsorted(
-                index, torch.tensor([start, start + weight.numel()], device=index.device)
-            ).tolist()
+        starts = torch.tensor([0, *(weight.numel() for weight in weights.values())]).cumsum(0).to(index.device)
+        cuts = torch.searchsorted(index, starts).tolist()  # at once: each of them would wait for the device
+        result = {}
+        for (name, weight), start, low, high in zip(weights.items(), starts, cuts, cuts[1:], strict=False):
             if high > low:
                 places = index[low:high] - start
                 result[name] = weight.flatten().index_add(0, places, value[low:high].to(weight)).view_as(weight)
-            start += weight.numel()
         return result
 
     def _open(self, weights: Mapping[str, Tensor]) -> list[str]:

@@ -70,7 +70,7 @@ def collate(data: Encoded, rows: Sequence[int] | Tensor) -> Batch:
         inputs=inputs,
         mask=mask,
         row=data.row[torch.tensor(units)],
-        example=example,
+        example=None if len(units) == len(rows) else example,
         targets={data.kind: targets},
         segment=None if data.segments is None else fill([data.segments[i] for i in units], 0),
     )
@@ -90,7 +90,9 @@ def join(batches: Sequence[Batch], pad: int) -> Batch:
         inputs=_together([batch.inputs for batch in batches], pad),
         mask=None if batches[0].mask is None else _together([b.mask for b in batches if b.mask is not None], 0),
         row=torch.cat([batch.row for batch in batches]),
-        example=torch.cat([examples(b) + start for b, start in zip(batches, starts, strict=False)]),
+        example=None
+        if all(batch.example is None for batch in batches)
+        else torch.cat([examples(b) + start for b, start in zip(batches, starts, strict=False)]),
         targets={kind: _together(targets, -1) for kind, targets in kinds.items()},
         segment=None if all(batch.segment is None for batch in batches) else _together(segments, 0),
     )
@@ -105,7 +107,7 @@ def examples(batch: Batch) -> Tensor:
 
 def rows_of(batch: Batch) -> int:
     """How many rows of a task a batch has."""
-    return int(examples(batch).max()) + 1
+    return len(batch.inputs) if batch.example is None else int(batch.example.max()) + 1
 
 
 def fill(tensors: Sequence[Tensor], value: int) -> Tensor:
