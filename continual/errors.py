@@ -17,6 +17,10 @@ class DataError(ContinualError):
     """A task's rows cannot be learned from as they are."""
 
 
+class NotFinite(DataError):
+    """Answers with NaN or infinity among them: no score is right there."""
+
+
 class Diverged(ContinualError):
     """A loss became NaN or infinite: this task stops, the stored modules stay."""
 

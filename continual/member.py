@@ -11,7 +11,7 @@ from torch import Tensor
 
 from continual.adapter import Adapter
 from continual.encoder.adapted import mixer_params
-from continual.errors import DataError
+from continual.errors import NotFinite
 from continual.method.base import Params
 from continual.predict import answers
 from continual.request import Learn
@@ -78,7 +78,7 @@ class Member:
         found = answers(learner.model, learner.bank, valid, learner.index_of(self))
         try:
             return value(score, score.rows(found, valid.wanted, self.request.labels))
-        except DataError:
+        except NotFinite:
             self.diverged = self.diverged or f"answers that are not finite after step {self.steps}"
             return -math.inf
 

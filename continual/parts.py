@@ -25,7 +25,7 @@ from continual.request import Recipe
 from continual.store.card import NAME
 from continual.strategy.base import Strategy
 from continual.strategy.isolated import Isolated
-from continual.stream.base import Stream
+from continual.stream.base import Image, Stream
 from continual.trainer import Machine
 
 
@@ -60,7 +60,18 @@ class Parts:
             raise ContinualError(f"seed must be a whole number, got {self.seed!r}")
         if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:
             raise unknown("target", self.target, [task.name for task in self.stream.tasks])
+        self._check_reading()
         self._check_compositions()
+
+    def _check_reading(self) -> None:
+        image = self.encoder.arch.image
+        for task in self.stream.tasks:
+            if len(task.train) and isinstance(task.train[0].text, Image) != image:
+                reads, has, other = ("images", "texts", "a text") if image else ("texts", "images", "an image")
+                raise ContinualError(
+                    f"task {task.name!r} has {has}, and the encoder {self.encoder.name} reads {reads}; "
+                    f"choose {other} encoder, or tasks of {reads}"
+                )
 
     def _check_compositions(self) -> None:
         """What would else be found only after the stream is learned."""

@@ -143,7 +143,8 @@ def _begun(sentence: _Sentence) -> _Sentence:
         if not ENTITY.fullmatch(tag):
             raise DataError(
                 f"{sentence.where}: expected tags of names: O, or B-, I-, E- or S- and a type, got {tag!r}; "
-                "for other tags choose a score that takes them: stream.score=accuracy (of whole sentences)"
+                "for other tags choose a score that takes them: stream.score=token_accuracy (of words), or accuracy "
+                "(of whole sentences)"
             )
         inside = bool(tags) and tags[-1][0] in "BI" and tags[-1][1:] == tag[1:]
         tags.append(f"B{tag[1:]}" if tag[0] == "I" and not inside else tag)

@@ -18,7 +18,7 @@ from continual.bank import HeadBank
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
 from continual.encoder.adapted import AdaptedEncoder
-from continual.errors import DataError
+from continual.errors import ContinualError, DataError
 from continual.evaluate import score_of
 from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
@@ -28,6 +28,7 @@ from continual.report.table import show
 from continual.request import Learn, Learned, Recipe
 from continual.run import run as steps_of
 from continual.stream.base import Example, Stream, Task
+from continual.stream.image import ImageReader
 from continual.stream.lint import check
 from continual.stream.text import Reader
 from continual.stream.units import Encoded, collate, examples, join
@@ -267,6 +268,13 @@ def test_a_task_whose_numbers_are_not_finite_has_diverged_and_stops_no_other(
     assert {cell.task for cell in record.cells if cell.after == 1} == {0, 1}
 
 
+def test_a_score_that_cannot_judge_is_no_divergence() -> None:
+    model = AdaptedEncoder(running.encoder())
+    request = asked(model, mixed.tasks(heads=("names",))[0], LoRA(), 0)
+    with pytest.raises(DataError, match="expected tags: .* got 'NOUN'"):
+        tiny.train(model, replace(request, labels=("O", "NOUN", "ADJ")))
+
+
 # Images
 
 
@@ -287,11 +295,49 @@ def test_a_stream_of_images_is_learned_and_composed(tmp_path: Path, family: str)
     assert {cell.how for cell in record.cells if cell.stage == "zero"} == {"ncm"}
 
 
-def test_texts_for_an_image_encoder_and_words_for_images_are_refused_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "task", "told"),
+    [
+        ("vit", TASKS[0], "task 'topic' has texts, and the encoder tiny-vit reads images; choose a text encoder, or"),
+        ("vit", TASKS[4], "task 'names' has texts, and the encoder tiny-vit reads images"),
+        ("bert", mixed.pictures(), "'shades' has images, and the encoder tiny-bert reads texts; choose an image encod"),
+    ],
+)
+def test_tasks_that_the_encoder_cannot_read_are_refused_before_the_run(
+    tmp_path: Path, family: str, task: Task, told: str
+) -> None:
+    with pytest.raises(ContinualError, match=told):
+        running.parts(tmp_path, encoder=tiny.encoder(family), stream=Stream("odd", (task,)))
+
+
+def test_readers_refuse_the_rows_of_the_other_kind_in_words() -> None:
+    picture, kind = mixed.pictures().train[:1], head.named("classify")
+    pixels = ImageReader(tiny.processor(), 0)
+    with pytest.raises(DataError, match="this encoder reads texts, got an image of 20 x 24 pixels; choose an image"):
+        READER(picture, kind, ("a", "b"))
     with pytest.raises(DataError, match="this encoder reads images, got the text"):
-        running.run(tmp_path, encoder=tiny.encoder("vit"), stream=running.stream())
+        pixels(TASKS[0].train, kind, TASKS[0].labels)
     with pytest.raises(DataError, match="this head reads words, and this encoder images"):
-        running.run(tmp_path, encoder=tiny.encoder("vit"), stream=Stream("names", tuple(mixed.tasks(heads=("names",)))))
+        pixels(TASKS[4].train, head.named("tag"), TASKS[4].labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "label_of"),
+    [("multilabel", ("dark below", "dark above"), lambda i: (i,)), ("regress", (), float)],
+)
+def test_images_have_several_labels_or_a_number(
+    tmp_path: Path, kind: str, labels: tuple[str, ...], label_of: Any
+) -> None:
+    made = mixed.pictures({"train": 32, "valid": 8, "test": 24})
+    splits = {part: [Example(row.text, label_of(row.label)) for row in rows] for part, rows in made.splits.items()}
+    record = running.run(
+        tmp_path,
+        encoder=tiny.encoder("vit"),
+        stream=Stream("pictures", (Task("shades", labels, **splits, head=kind),)),
+        method=LoRA(),
+        recipe=Recipe(epochs=6, batch_size=8, lr=5e-3),
+    )
+    assert record.modules[0].valid_score >= 0.7
 
 
 # What is wrong is found before anything is trained

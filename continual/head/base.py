@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -63,6 +63,11 @@ class Head(Protocol):
 def is_index(value: object, size: int) -> bool:
     """Whether something is a whole number from 0 to size - 1; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < size
+
+
+def texts(row: Example) -> tuple[str, ...]:
+    """What a head that reads several texts, or words, finds in a row that ``problem`` let pass."""
+    return cast("tuple[str, ...]", row.text)
 
 
 def exact(logits: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.head.base import exact, is_index
+from continual.head.base import exact, is_index, texts
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, no_texts
@@ -38,13 +38,13 @@ class Choice:
     def problem(self, row: Example, labels: Sequence[str]) -> str | None:
         if (why := no_texts(row.text, "a question and at least two options", 3)) is not None:
             return why
-        options = len(_texts(row)) - 1
+        options = len(texts(row)) - 1
         if not is_index(row.label, options):
             return f"expected an option from 0 to {options - 1}, got {row.label!r:.40}"
         return None
 
     def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
-        pairs = [[(_texts(row)[0], option) for option in _texts(row)[1:]] for row in rows]
+        pairs = [[(texts(row)[0], option) for option in texts(row)[1:]] for row in rows]
         right = [int(i == row.label) for row, options in zip(rows, pairs, strict=True) for i in range(len(options))]
         wanted = tuple(int(row.label) for row in rows)
         return reader.several(pairs, torch.tensor(right, dtype=torch.long), wanted, self.path())
@@ -64,7 +64,3 @@ class Choice:
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:
         return [int(options.argmax()) for options in logits[:, 0].split(torch.bincount(example).tolist())]
-
-
-def _texts(row: Example) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", row.text)

@@ -40,7 +40,8 @@ class Classify:
         return None
 
     def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
-        return reader.plain(rows, torch.tensor([row.label for row in rows], dtype=torch.long), self.path())
+        wanted = tuple(row.label for row in rows)
+        return reader.plain(rows, torch.tensor(wanted, dtype=torch.long), wanted, self.path())
 
     def init(self, d: int, labels: int, rng: torch.Generator) -> Params:
         return {"weight": torch.randn(labels, d, generator=rng) * 0.02, "bias": torch.zeros(labels)}

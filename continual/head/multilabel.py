@@ -50,7 +50,7 @@ class Multilabel:
         for target, row in zip(targets, rows, strict=True):
             target[list(row.label)] = 1
         wanted = tuple(tuple(sorted(row.label)) for row in rows)
-        return reader.several([[row.text] for row in rows], targets, wanted, self.path())
+        return reader.plain(rows, targets, wanted, self.path())
 
     def init(self, d: int, labels: int, rng: torch.Generator) -> Params:
         return {"weight": torch.randn(labels, d, generator=rng) * 0.02, "bias": torch.zeros(labels)}

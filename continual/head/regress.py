@@ -45,7 +45,7 @@ class Regress:
 
     def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
         wanted = tuple(float(row.label) for row in rows)
-        return reader.several([[row.text] for row in rows], torch.tensor(wanted), wanted, self.path())
+        return reader.plain(rows, torch.tensor(wanted), wanted, self.path())
 
     def init(self, d: int, labels: int, rng: torch.Generator) -> Params:
         return {"weight": torch.randn(1, d, generator=rng) * 0.02, "bias": torch.zeros(1)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.head.base import exact, is_index, row_means
+from continual.head.base import exact, is_index, row_means, texts
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, Window, no_texts
@@ -59,12 +59,12 @@ class Span:
             return f"expected a tuple of answers, got {row.label!r:.80} ({type(row.label).__name__})"
         if not row.label and not labels:
             return 'expected an answer, got (); a task with questions that have none says so: labels=("none",)'
-        context = _texts(row)[1]
+        context = texts(row)[1]
         return next((why for answer in row.label if (why := _no_answer(answer, context)) is not None), None)
 
     def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
-        contexts = [_texts(row)[1] for row in rows]
-        questions = [reader.shortened(_texts(row)[0]) for row in rows]
+        contexts = [texts(row)[1] for row in rows]
+        questions = [reader.shortened(texts(row)[0]) for row in rows]
         windows = reader.windows(contexts, questions)
         touched = [_touched(window, rows[window.row]) for window in windows]
         whole: list[set[tuple[int, int]]] = [set() for _ in rows]
@@ -75,7 +75,7 @@ class Span:
             held = bool(tokens) and {span for _, span in tokens} == whole[window.row]
             targets.append(torch.tensor([tokens[0][0], tokens[-1][0]] if held else [0, 0]))
             lost -= {window.row} if held else set()
-        lost |= {i for i, row in enumerate(rows) if questions[i] != _texts(row)[0]}
+        lost |= {i for i, row in enumerate(rows) if questions[i] != texts(row)[0]}
         marks = tuple(_Mark(contexts[window.row], window.spans, bool(labels)) for window in windows)
         wanted = tuple(tuple(text for _, text in row.label) for row in rows)
         return reader.windowed(windows, targets, marks, wanted, self.path(), len(lost))
@@ -131,10 +131,6 @@ def _touched(window: Window, row: Example) -> list[tuple[int, tuple[int, int]]]:
     start, text = row.label[0]
     begin, end = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
     return [(i, s) for i, s in enumerate(window.spans) if s is not None and s[0] < end and begin < s[1]]
-
-
-def _texts(row: Example) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", row.text)
 
 
 def _no_answer(answer: object, context: str) -> str | None:

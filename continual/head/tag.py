@@ -6,13 +6,13 @@ from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.head.base import exact, is_index, row_means
+from continual.head.base import exact, is_index, row_means, texts
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, Window, no_texts
@@ -62,13 +62,13 @@ class Tag:
         return None
 
     def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
-        windows = reader.windows([" ".join(_words(row)) for row in rows])
+        windows = reader.windows([" ".join(texts(row)) for row in rows])
         rest = labels.index("O") if "O" in labels else 0
         targets, marks = [], []
         answered: list[set[int]] = [set() for _ in rows]
         for window in windows:
             row, done = rows[window.row], answered[window.row]
-            answers = tuple((token, word) for token, word in _first_tokens(window, _words(row)) if word not in done)
+            answers = tuple((token, word) for token, word in _first_tokens(window, texts(row)) if word not in done)
             done.update(word for _, word in answers)
             target = torch.full((len(window.ids),), -1)
             for token, word in answers:
@@ -97,10 +97,6 @@ class Tag:
             for token, word in mark.answers:
                 rows[row][word] = best[token]
         return [tuple(row) for row in rows]
-
-
-def _words(row: Example) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", row.text)
 
 
 def _first_tokens(window: Window, words: Sequence[str]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from continual.errors import DataError
+from continual.errors import DataError, NotFinite
 from continual.ledger import wilson
 from continual.stream import sample
 
@@ -141,11 +141,11 @@ def moments(x: Floats, y: Floats) -> Floats:
     """(n,), (n,) -> (n, 6): 1, x, y, x², y², xy, after moving and scaling each to [-1, 1].
 
     A correlation does not see move and scale, but the sums lose digits without: 1e8 and 1e8 + 1 have equal squares.
-    Raises DataError for a number that is not finite.
+    Raises NotFinite for a number that is not finite.
     """
     aligned(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise DataError("expected finite numbers, got NaN or infinity; look for a task whose training diverged")
+        raise NotFinite("expected finite numbers, got NaN or infinity; look for a task whose training diverged")
     x, y = _standard(x), _standard(y)
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 

@@ -22,14 +22,14 @@ class ImageReader(Reader):
     def pad(self) -> int:
         return 0
 
-    def plain(self, rows: Rows, targets: Tensor, kind: Hashable) -> Encoded:
+    def plain(self, rows: Rows, targets: Tensor, wanted: tuple[Any, ...], kind: Hashable) -> Encoded:
         """A unit an image, (3, height, width). Raises DataError for a row that is a text."""
         return Encoded(
             inputs=tuple(self._pixels(row.text) for row in rows),
             targets=targets,
             row=torch.tensor([content_id(row.text) for row in rows], dtype=torch.long),
             first=torch.arange(len(rows) + 1),
-            wanted=tuple(row.label for row in rows),
+            wanted=wanted,
             kind=kind,
         )
 

@@ -19,8 +19,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def check(stream: Stream) -> list[str]:
     """Warnings, one line each; raises DataError with task, split, row, what was found and what to do.
 
-    Errors: no tasks; a bad or repeated task name; an unknown head or score; repeated labels; fewer than two classes; an
-    empty split; a row that its head cannot read (a label outside the label map, a text that is not one, words and tags
+    Errors: no tasks; a bad or repeated task name; an unknown head or score; tags that the score cannot judge; repeated labels;
+    fewer than two classes; an empty split; a row that its head cannot read (a label outside the label map, a text that is not one, words and tags
     of different number, an answer that is not in its context). Warnings: empty texts in train; texts of test in train;
     a class of valid or test that train lacks.
     """
@@ -57,6 +57,8 @@ def _check_task(task: Task) -> Iterable[str]:
             f"task {task.name!r}: score {task.score!r} does not judge {task.head} answers; "
             f"choose from: {', '.join(kind.scores)}"
         )
+    if task.head == "tag":
+        _check_tags(task, task.score or kind.scores[0])
     for label, count in Counter(task.labels).items():
         if count > 1:
             raise DataError(
@@ -73,6 +75,16 @@ def _check_task(task: Task) -> Iterable[str]:
     train = {content(row.text) for row in task.train}
     if shared := sum(content(row.text) in train for row in task.test):
         yield f"task {task.name!r}: {shared} of {len(task.test)} test texts are also in train; its score is too high"
+
+
+def _check_tags(task: Task, score: str) -> None:
+    try:
+        scores.named(score).rows([()], [()], task.labels)  # a sentence without words: only the labels are looked at
+    except DataError as error:
+        raise DataError(
+            f"task {task.name!r}: {error}; for other tags choose a score that takes them: score=token_accuracy "
+            "(of words), or accuracy (of whole sentences)"
+        ) from None
 
 
 def _check_labels(task: Task, kind: Head) -> Iterable[str]:

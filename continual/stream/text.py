@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from continual.errors import ContinualError
+from continual.errors import ContinualError, DataError
 from continual.files import sha256
 from continual.stream.base import Image, Rows
 from continual.stream.units import Encoded
@@ -54,9 +54,9 @@ class Reader:
             self._read[key] = (rows, head.read(self, rows, labels))
         return self._read[key][1]
 
-    def plain(self, rows: Rows, targets: Tensor, kind: Hashable) -> Encoded:
+    def plain(self, rows: Rows, targets: Tensor, wanted: tuple[Any, ...], kind: Hashable) -> Encoded:
         """A unit a row: a text, or two texts in the two segments of the encoder. Longer ones lose their end."""
-        return self.several([[row.text] for row in rows], targets, tuple(row.label for row in rows), kind)
+        return self.several([[row.text] for row in rows], targets, wanted, kind)
 
     def several(
         self, rows: Sequence[Sequence[Any]], targets: Tensor, wanted: tuple[Any, ...], kind: Hashable
@@ -102,7 +102,15 @@ class Reader:
         )
 
     def tokens(self, texts: Sequence[Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None, list[int]]:
-        """Of each text (or pair): ids and segments (None without pairs), and which were cut at the limit."""
+        """Of each text (or pair): ids and segments (None without pairs), and which were cut at the limit.
+
+        Raises DataError for an image.
+        """
+        if image := next((text for text in texts if isinstance(text, Image)), None):
+            raise DataError(
+                f"this encoder reads texts, got an image of {image.height} x {image.width} pixels; "
+                "choose an image encoder, or text tasks"
+            )
         paired = any(isinstance(text, tuple) for text in texts)
         # One over the limit tells which texts are longer, at no cost worth naming.
         found = self._tokenize(texts, self.max_length + 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,13 @@ def test_a_score_that_cannot_judge_a_heads_answers_is_refused_with_those_that_ca
         DataError, match="score 'pearson' does not judge classify answers; choose from: accuracy, macro_f1"
     ):
         check(Stream("s", (task,)))
+
+
+@pytest.mark.parametrize("score", ["", "entity_f1"])
+def test_tags_that_are_no_names_need_a_score_that_takes_them(score: str) -> None:
+    rows = [Example(("a", "dog"), (0, 1)), Example(("so", "big"), (0, 2))]
+    task = Task("speech", ("X", "NOUN", "ADJ"), rows, rows, rows, head="tag", score=score)
+    with pytest.raises(DataError, match=r"'speech': expected tags: O, or B-.*got 'X'.*score=token_accuracy"):
+        check(Stream("s", (task,)))
+    for fits in ("token_accuracy", "accuracy"):
+        check(Stream("s", (replace(task, score=fits),)))

@@ -104,7 +104,7 @@ def test_a_folder_of_slots_is_read_line_by_line(write: Write) -> None:
         (
             "a O\n\nb NN\n",
             {},
-            r"a\.txt, the sentence at line 3: expected tags of names: O, .* got 'NN'.*score=accuracy",
+            r"a\.txt, the sentence at line 3: expected tags of names: O, .* got 'NN'.*score=token_accuracy",
         ),
         ("\n\n", {}, r"a\.txt: no sentences"),
     ],
