@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from continual.encoder.frozen import Encoder as Encoder
     from continual.encoder.load import load as load
     from continual.encoder.merge import merge as merge
+    from continual.encoder.merge import merged as merged
     from continual.encoder.merge import unmerge as unmerge
     from continual.errors import ContinualError as ContinualError
     from continual.evaluate import Evaluate as Evaluate
@@ -82,6 +83,7 @@ _HOME = {
     "fresh": "adapter",
     "load": "encoder.load",
     "merge": "encoder.merge",
+    "merged": "encoder.merge",
     "run_stream": "drive",
     "show": "report.table",
     "unmerge": "encoder.merge",

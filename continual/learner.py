@@ -43,6 +43,7 @@ class Learner(pl.LightningModule):
         pooled = all(request.head.reads == "pooled" for request in self.requests)
         self.frozen = not adapters and not mixers and pooled
         self.seeds = torch.tensor([request.seed for request in self.requests])
+        self.log_every = 1
         self.dropout = any(request.adapters[0].method.dropout for request in self.requests)
 
     def index_of(self, member: Member) -> int | None:
@@ -71,7 +72,7 @@ class Learner(pl.LightningModule):
         for index in live:
             member = self.members[index]
             member.steps += 1
-            if (step + 1) % self.trainer.log_every_n_steps == 0:  # Lightning takes it down at no other step
+            if (step + 1) % self.log_every == 0:  # Lightning takes it down at no other step
                 self.log(f"{member.request.name}/loss", losses[index].detach(), prog_bar=False, batch_size=1)
             if member.steps % member.per_epoch == 0:
                 member.end_epoch()

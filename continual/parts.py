@@ -18,7 +18,7 @@ from continual.encoder.frozen import Encoder
 from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
 from continual.files import canonical, sha256
-from continual.method.base import Described
+from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
 from continual.request import Recipe
@@ -60,6 +60,11 @@ class Parts:
             raise ContinualError(f"seed must be a whole number, got {self.seed!r}")
         if self.target is not None and self.target not in [task.name for task in self.stream.tasks]:
             raise unknown("target", self.target, [task.name for task in self.stream.tasks])
+        if self.machine.gradient_checkpointing and isinstance(self.method, WeightMethod):
+            raise ContinualError(
+                "trainer.gradient_checkpointing=true computes layers again with the encoder's own weights, and "
+                f"method={method.name_of(self.method)} changes them; set it to false"
+            )
         self._check_reading()
         self._check_compositions()
 
@@ -131,7 +136,8 @@ class Parts:
         """Learning rate: the composition's, else the recipe's for the run's own method, else what the method names."""
         if composition is not None and composition.lr is not None:
             return composition.lr
-        if self.recipe.lr is not None and type(kind) is type(self.method):
+        settled = self.method.settled if isinstance(self.method, Spread | Bundled) else self.method
+        if self.recipe.lr is not None and type(kind) in (type(self.method), type(settled)):
             return self.recipe.lr
         return kind.lr
 

@@ -12,6 +12,7 @@ from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
 from continual.ledger import Cell
 from continual.logs import conclude
+from continual.method import named
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
@@ -35,6 +36,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         session.warnings += warnings
         for line in warnings:
             parts.progress.say(f"warning: {line}")
+        _try(session)
         _score(session, "zero", -1)
         for index in range(len(parts.stream.tasks)):
             yield from _learn(session, index)
@@ -44,6 +46,15 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
         conclude(parts.machine.loggers, values)
         return record
+
+
+def _try(session: Session) -> None:
+    """Whatever the encoder has no room or no site for is said now, not when the bare encoder has read every task."""
+    session.model.load([session.fresh(session.parts.method, "learn/0")])
+    for composition in session.parts.compositions:
+        for name in composition.methods:
+            session.fresh(named(name, {}), name)
+    session.model.load([])
 
 
 def _opening(session: Session) -> str:

@@ -43,13 +43,10 @@ class Slots:
 
     def clip(self, limits: Sequence[float]) -> None:
         """Scale each member's gradient, over all its slots, down to its own largest norm."""
-        stacked = [(p.grad, owners) for p, owners in self.stacked if p.grad is not None]
-        whole = [p.grad for p in self.whole if p.grad is not None]
         if self.count == 1:
-            gradients = [gradient for gradient, _ in stacked] + whole
-            norm = torch.stack(torch._foreach_norm(gradients)).norm()
-            torch._foreach_mul_(gradients, (limits[0] / (norm + 1e-6)).clamp_max(1.0))
+            torch.nn.utils.clip_grad_norm_([*(p for p, _ in self.stacked), *self.whole], limits[0])
             return
+        stacked = [(p.grad, owners) for p, owners in self.stacked if p.grad is not None]
         like = next(parameter for parameter, _ in self.stacked)
         square = torch.zeros(self.count, device=like.device, dtype=like.dtype)
         for gradient, owners in stacked:

@@ -101,7 +101,8 @@ def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, pr
     learner = Learner(model, [chosen(model, request) for request in requests])
     model.to(device_of(machine))
     loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
-    trainer = _trainer(machine, progress, len(loader))
+    learner.log_every = min(machine.log_every, len(loader))
+    trainer = _trainer(machine, progress, learner.log_every)
     with warnings.catch_warnings():
         # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -131,7 +132,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
+def _trainer(machine: Machine, progress: Progress, log_every: int) -> pl.Trainer:
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return pl.Trainer(
@@ -141,7 +142,7 @@ def _trainer(machine: Machine, progress: Progress, steps: int) -> pl.Trainer:
         max_epochs=1,
         limit_val_batches=0,
         logger=list(machine.loggers) or False,
-        log_every_n_steps=min(machine.log_every, steps),
+        log_every_n_steps=log_every,
         callbacks=[progress],
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -70,8 +70,9 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("runs/*/dashboard.html"))) == 1
 
 
-def test_the_merging_of_the_readme_runs(monkeypatch):
+def test_the_merging_of_the_readme_runs(tmp_path, monkeypatch):
     [snippet, _] = blocks("python")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(continual, "load", lambda name, **options: running.encoder(), raising=False)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
 

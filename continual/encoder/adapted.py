@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.checkpoint import checkpoint
 
 from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
 from continual.encoder import noise
 from continual.encoder.arch import layers_of
 from continual.encoder.attention import AttentionSite, SharedSite, attend
+from continual.encoder.claim import claim
+from continual.encoder.fit import require_weights
 from continual.encoder.frozen import Encoder
 from continual.encoder.group import Group
-from continual.encoder.pool import pooled
+from continual.encoder.pool import POOLER, pooled
 from continual.encoder.prompt import PromptSite
 from continual.encoder.site import Holder, Route, Site
 from continual.encoder.survey import places
@@ -31,7 +31,8 @@ class AdaptedEncoder(nn.Module):
 
     All hooks are attached here, once: a hook added after the first compiled call would silently be ignored. What
     changes later are the sites' contents (``load``, ``mix``). The encoder's own modules, parameters and state dict
-    stay as Hugging Face made them.
+    stay as Hugging Face made them. An encoder serves one adapted encoder at a time: a new one takes it from the old,
+    which then refuses to answer.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -42,23 +43,22 @@ class AdaptedEncoder(nn.Module):
         self.max_length, self.positions = encoder.max_length, encoder.positions
         self.encoder = encoder.model
         self.width = encoder.width
-        self._attention = str(encoder.model.config._attn_implementation)
+        self.claim = claim(encoder.model)
         self.absent: Mapping[str, str] = encoder.absent
         if "attention" not in self.absent and not attend(encoder.model):
             why = f"this release of transformers does not let the attention of {encoder.family} be extended: upgrade it"
             self.absent = {**self.absent, "attention": why}
         self.route = Route()
         self.sites = nn.ModuleDict()
-        self._hooks = []
         for address, place, layer, shape in places(encoder.model, self.arch, encoder.heads):
             if place.how == "attention" and "attention" in self.absent:
                 continue
             if place.how == "attention":
                 site = AttentionSite(address, shape, self.route)
-                self._hooks += site.attach(layer.get_submodule(place.path))
+                self.claim.hooks += site.attach(layer.get_submodule(place.path))
             else:
                 site = Site(address, place, shape, self.route, len(self.sites))
-                self._hooks += site.attach(layer)
+                self.claim.hooks += site.attach(layer)
             self.sites[address] = site
         if self.arch.embeds:
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
@@ -70,20 +70,10 @@ class AdaptedEncoder(nn.Module):
         self.mixed = False
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
-        self._recomputes = False
-        self.originals: list[tuple[nn.Module, str, nn.Parameter | None]] = []  # what a merged module replaced
 
     def release(self) -> None:
-        """Take the hooks off the encoder for good: it may serve another run, which must not meet these adapters."""
-        for hook in self._hooks:
-            hook.remove()
-        for module in self.encoder.modules():
-            module.__dict__.pop("_site", None)
-        if self.attentions:
-            self.encoder.set_attn_implementation(self._attention)
-        if self._recomputes:
-            self.encoder._set_gradient_checkpointing(enable=False)
-            self.encoder.eval()
+        """Give the encoder back as it was: it may serve another run, which must not meet these adapters."""
+        self.claim.undo(self.encoder)
 
     def train(self, mode: bool = True) -> AdaptedEncoder:
         """Adapters and mixers change mode; the encoder stays in evaluation mode: its own dropout is never used."""
@@ -97,20 +87,13 @@ class AdaptedEncoder(nn.Module):
 
         Raises ContinualError for a family whose layers transformers cannot checkpoint.
         """
-        if not all(hasattr(layer, "gradient_checkpointing") for layer in layers_of(self.encoder, self.arch)):
-            raise ContinualError(
-                f"trainer.gradient_checkpointing=true: transformers cannot checkpoint the layers of "
-                f"{self.encoder.config.model_type}; lower trainer.batch_size instead"
-            )
-        again = partial(checkpoint, use_reentrant=False)
-        self.encoder._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=again)
-        self._recomputes = True
+        self.claim.recompute(self.encoder, self.arch)
         self._recompute()
 
     def _recompute(self) -> None:
         # Transformers checkpoints layers in training mode only. The mode of the layer itself switches nothing else:
         # what it is made of, dropout above all, stays in evaluation mode.
-        if self._recomputes:
+        if self.claim.recomputes:
             for layer in layers_of(self.encoder, self.arch):
                 layer.training = self.training
 
@@ -134,6 +117,13 @@ class AdaptedEncoder(nn.Module):
         whole = [i for i, adapter in enumerate(adapters) if isinstance(adapter.method, WeightMethod)]
         if whole and len(adapters) > 1:
             raise ContinualError("a method that changes the encoder's weights works alone: it can't be routed or mixed")
+        if whole and train and self.claim.recomputes:
+            raise ContinualError(
+                "trainer.gradient_checkpointing=true computes layers again with the encoder's own weights, and this "
+                "method changes them; set it to false, or choose a method that acts at sites"
+            )
+        for index in whole:
+            require_weights(adapters[index], self.weights)
         device = next(self.encoder.parameters()).device
         for _, site in self._holders():
             site.load(adapters, lambda index: index in train)
@@ -150,6 +140,10 @@ class AdaptedEncoder(nn.Module):
     def _check_room(self) -> None:
         if (prompt := self._prompt) is None:
             return
+        if self.pooling == POOLER:
+            raise ContinualError(
+                "encoder.pooling=pooler reads the first position, where a prompt stands; choose mean or cls"
+            )
         longest = prompt.longest
         if longest + self.max_length > self.positions:
             raise ContinualError(
@@ -209,18 +203,25 @@ class AdaptedEncoder(nn.Module):
 
     def read(self, batch: Batch, noise_seed: Tensor | None = None) -> States:
         """Last hidden states, and what the encoder's pooling makes of them."""
+        if not self.claim.live:
+            raise ContinualError(
+                "this encoder was released, or serves another AdaptedEncoder now; make a new one of it"
+            )
         if len(self.loaded) > 1 and batch.member is None and not self.mixed:
             raise ContinualError(
                 f"{len(self.loaded)} adapters are loaded: give batch.member (one per row), or mix them"
             )
         self.route.mask, self.route.member = batch.mask, None if self.mixed or len(self.loaded) < 2 else batch.member
+        self.route.noise = None
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
             self.shared.spread(self.attentions)
             return self._run(batch)
         finally:
-            if not (self._recomputes and torch.is_grad_enabled()):  # else the backward pass comes through once more
+            if not (
+                self.claim.recomputes and torch.is_grad_enabled()
+            ):  # else the backward pass comes through once more
                 self.route.mask = self.route.member = self.route.noise = None
                 self.shared.forget(self.attentions)
 
@@ -228,7 +229,7 @@ class AdaptedEncoder(nn.Module):
         inputs: dict[str, Any] = {"pixel_values": batch.inputs} if self.arch.image else {"input_ids": batch.inputs}
         mask, segment, tokens = batch.mask, batch.segment, None
         if (prompt := self._prompt) is not None:
-            assert mask is not None
+            mask = mask if mask is not None else torch.ones_like(batch.inputs)
             embeddings = self.encoder.get_input_embeddings()(batch.inputs)  # type: ignore[operator]
             embeddings, mask, segment, tokens = prompt.insert(embeddings, mask, segment)
             inputs = {"inputs_embeds": embeddings}

@@ -39,7 +39,7 @@ class Arch:
     absent   sites that the family cannot have, and why
     embeds   whether it takes embeddings in place of token ids: then prompts can stand before them
     image    it reads pixels, not tokens
-    causal   a token sees only those before it, so the first token says nothing of the text
+    first    its first token stands for the whole; not where there is none for that, or it sees no other (CLIP's text)
     pooler   whether its models bring a pooled state of their own
     offset   positions start so far behind the padding index (RoBERTa and its kin)
     """
@@ -49,7 +49,7 @@ class Arch:
     absent: Mapping[str, str] = field(default_factory=dict)
     embeds: bool = True
     image: bool = False
-    causal: bool = False
+    first: bool = True
     pooler: bool = True
     offset: int = 0
 
@@ -155,8 +155,12 @@ _CLIP_SITES = _pre_norm(
         "mlp.fc2", ("layer_norm1", "layer_norm2"),
     )
 )  # fmt: skip
-_CLIP_TEXT = Arch(layers="encoder.layers", sites=_CLIP_SITES, embeds=False, causal=True)
+_CLIP_TEXT = Arch(layers="encoder.layers", sites=_CLIP_SITES, embeds=False, first=False)
 _CLIP_VISION = Arch(layers="encoder.layers", sites=_CLIP_SITES, embeds=False, image=True)
+
+# SigLIP's text pooler reads the last position, padding or not: here a text must not depend on its batch mates.
+_SIGLIP_TEXT = replace(_CLIP_TEXT, pooler=False)
+_SIGLIP_VISION = replace(_CLIP_VISION, first=False)
 
 _VIT = Arch(
     layers="layers",
@@ -222,8 +226,8 @@ ARCHS: dict[str, tuple[Arch, ...]] = {
     "dinov2": (_DINOV2, _DINOV2_OLD),
     "clip_text_model": (_CLIP_TEXT, _inside("text_model", _CLIP_TEXT)),
     "clip_vision_model": (_CLIP_VISION, _inside("vision_model", _CLIP_VISION)),
-    "siglip_text_model": (replace(_CLIP_TEXT, causal=False), _inside("text_model", replace(_CLIP_TEXT, causal=False))),
-    "siglip_vision_model": (_CLIP_VISION, _inside("vision_model", _CLIP_VISION)),
+    "siglip_text_model": (_SIGLIP_TEXT, _inside("text_model", _SIGLIP_TEXT)),
+    "siglip_vision_model": (_SIGLIP_VISION, _inside("vision_model", _SIGLIP_VISION)),
 }
 
 TOWERS = {"clip": "clip", "siglip": "siglip"}

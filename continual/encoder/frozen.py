@@ -103,8 +103,11 @@ def wrap(
         raise unknown("encoder.pooling", pooling, CHOICES)
     if pooling == POOLER and not arch.pooler:
         raise ContinualError(f"encoder.pooling=pooler: {family} has no pooler; choose from: {', '.join(POOLS)}")
-    if pooling == "cls" and arch.causal:
-        raise ContinualError(f"encoder.pooling=cls: the first token of {family} sees no other; choose mean or pooler")
+    if pooling == POOLER and getattr(model, "pooler", model) is None:
+        raise ContinualError("encoder.pooling=pooler: this model was made without its pooler; make it with one")
+    if pooling == "cls" and not arch.first:
+        rest = "mean or pooler" if arch.pooler else "mean"
+        raise ContinualError(f"encoder.pooling=cls: no first token of {family} stands for the whole; choose {rest}")
     model.requires_grad_(False).eval()
     return Encoder(
         name=name,
@@ -114,7 +117,7 @@ def wrap(
         tokenizer=tokenizer,
         fingerprint=fingerprint(model),
         max_length=min(max_length, positions_of(model, arch)),
-        reading=_reading(model, tokenizer),
+        reading=_reading(model, tokenizer, pooling),
         pooling=pooling,
     )
 
@@ -127,10 +130,13 @@ def positions_of(model: PreTrainedModel, arch: Arch) -> int:
     return int(getattr(config, "max_position_embeddings", None) or 1 << 30) - reserved
 
 
-def _reading(model: PreTrainedModel, tokenizer: Any) -> str:
+def _reading(model: PreTrainedModel, tokenizer: Any, pooling: str) -> str:
     """Names, versions and how the tokenizer last cut or padded a batch are left out: answers do not depend on them."""
     passing = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
     config = {key: value for key, value in model.config.to_dict().items() if key not in passing}
+    if pooling == POOLER:
+        pooler = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("pooler.")}
+        config["pooler"] = tensors_digest(pooler)
     if hasattr(tokenizer, "image_mean"):
         return sha256(json.dumps([config, tokenizer.to_dict()], sort_keys=True, default=str).encode())
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -141,6 +147,7 @@ def _reading(model: PreTrainedModel, tokenizer: Any) -> str:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Digest of all weights and buffers but the pooler's, on whose answers no module depends."""
+    """Digest of all weights and buffers but the pooler's: it reads the last states, so no module at a site depends on
+    it, and ``Encoder.reading`` knows it where it is used."""
     tensors: dict[str, Tensor] = dict(model.state_dict())
     return tensors_digest({name: tensor for name, tensor in tensors.items() if not name.startswith("pooler.")})

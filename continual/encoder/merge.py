@@ -1,9 +1,12 @@
-"""Merging a module into the encoder's weights: nothing is left to pay at inference. And taking it out again."""
+"""Merging a module into the encoder's weights, and taking it out again."""
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from continual.adapter import Adapter, Piece
 from continual.encoder.adapted import AdaptedEncoder
@@ -22,11 +25,12 @@ def merge(model: AdaptedEncoder, adapter: Adapter) -> None:
     """Change the encoder so that, with nothing loaded, it answers as it does with ``adapter``.
 
     For LoRA W becomes W + α/r · B A (Hu et al. 2021, §4.1). The encoder's own parameters are put aside, not written to:
-    ``unmerge`` puts the same ones back, bit for bit. While merged it is another encoder, with another fingerprint.
+    ``unmerge`` puts the same ones back, bit for bit, and so does ``release``. While merged its weights are not those of
+    ``Encoder.fingerprint``: for serving take a copy (``merged``), for learning the encoder as it was.
 
     Raises ContinualError where a part of the adapter cannot be merged, naming it, or something is merged already.
     """
-    if model.originals:
+    if model.claim.originals:
         raise ContinualError("a module is merged into this encoder already; take it out first: unmerge(model)")
     layers = list(layers_of(model.encoder, model.arch))
     found: dict[nn.Module, Affine] = {}
@@ -44,15 +48,29 @@ def merge(model: AdaptedEncoder, adapter: Adapter) -> None:
     model.load([])
     for module, (weight, bias) in found.items():
         for name, value in (("weight", weight), ("bias", bias)):
-            model.originals.append((module, name, getattr(module, name)))
+            model.claim.originals.append((module, name, getattr(module, name)))
             setattr(module, name, None if value is None else nn.Parameter(value, requires_grad=False))
 
 
 def unmerge(model: AdaptedEncoder) -> None:
     """Put the encoder's own parameters back. Does nothing where nothing is merged."""
-    for module, name, parameter in model.originals:
-        setattr(module, name, parameter)
-    model.originals.clear()
+    model.claim.unmerge()
+
+
+def merged(model: AdaptedEncoder, adapter: Adapter) -> PreTrainedModel:
+    """A copy of the encoder with the module in its weights: a plain Hugging Face model, which knows of no site.
+
+    Nothing is left to pay at inference, and ``save_pretrained`` writes it for whoever has transformers alone.
+    """
+    merge(model, adapter)
+    try:
+        made = copy.deepcopy(model.encoder)
+    finally:
+        unmerge(model)
+    held = made.__dict__["_claim"]
+    held.originals.clear()  # the copy keeps the merged weights
+    held.undo(made)
+    return made
 
 
 def _on_input(site: nn.Module) -> bool:

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from continual.adapter import Adapter, Piece
 from continual.encoder.arch import Place
+from continual.encoder.fit import require_fit
 from continual.encoder.group import Group
 from continual.encoder.noise import keep
 from continual.method.base import LowRank
@@ -49,6 +50,7 @@ class Holder(nn.Module):
         found: dict[object, list[tuple[int, Piece]]] = {}
         for index, adapter in enumerate(adapters):
             for piece in adapter.pieces(self.address):
+                require_fit(piece, self.address, self.shape)
                 found.setdefault((piece.method.path(), piece.part, train(index)), []).append((index, piece))
         self.stacks = tuple(
             Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))

@@ -38,4 +38,5 @@ class Full:
         return {name.replace(".", ":"): torch.zeros_like(weights[name], device="cpu") for name in chosen}
 
     def changed(self, p: Params, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: weights[name] + p[name.replace(".", ":")] for name in weights if name.replace(".", ":") in p}
+        names = {key: key.replace(":", ".") for key in p}
+        return {name: weights[name] + p[key] for key, name in names.items()}

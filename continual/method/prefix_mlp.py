@@ -22,7 +22,8 @@ class PrefixMLP:
 
     W₁ (bottleneck, d), W₂ (2·L·d, bottleneck), as in `adapters` (tanh, 512 wide there); layer i has rows 2i (keys) and
     2i + 1 (values). The network is a way to train: it runs once a step, not once a row, and what is stored is the flat
-    ``prefix`` that it says in the end. Linears start as torch's do, E from N(0, 1), as torch's embeddings.
+    ``prefix`` that it says in the end; a module that is trained on, task after task, goes on as that. Linears start as
+    torch's do, E from N(0, 1), as torch's embeddings.
     """
 
     length: int = 10

@@ -116,7 +116,10 @@ def test_means_leave_padding_out_and_cls_is_the_first_token() -> None:
     [
         ("bert", "max", "unknown encoder.pooling 'max'; choose from: cls, mean, pooler"),
         ("distilbert", "pooler", "distilbert has no pooler; choose from: mean, cls"),
-        ("clip_text_model", "cls", "the first token of clip_text_model sees no other; choose mean or pooler"),
+        ("bert", "pooler", "this model was made without its pooler"),
+        ("siglip_text_model", "pooler", "siglip_text_model has no pooler"),
+        ("siglip_vision_model", "cls", "no first token of siglip_vision_model stands for the whole"),
+        ("clip_text_model", "cls", "no first token of clip_text_model stands for the whole; choose mean or pooler"),
     ],
 )
 def test_a_pooling_that_an_encoder_lacks_is_refused(family: str, pooling: str, why: str) -> None:

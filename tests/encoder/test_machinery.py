@@ -13,6 +13,8 @@ from torch import Tensor
 
 from continual.adapter import fresh
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.frozen import fingerprint
+from continual.encoder.merge import merge
 from continual.errors import ContinualError
 from continual.method import named
 from continual.method.base import Described
@@ -157,3 +159,69 @@ def test_two_processes_give_the_gradients_of_one() -> None:
     model, batch = loaded("bert", train=True)
     wanted = gradients(model, batch)
     mp.spawn(_on_two, args=(29876, wanted), nprocs=2)
+
+
+def test_an_encoder_serves_the_newest_and_the_older_one_refuses() -> None:
+    encoder = tiny.encoder()
+    first = AdaptedEncoder(encoder)
+    first.load([tiny.trained(Prefix(), first), tiny.trained(LoRA(), first)])
+    second = AdaptedEncoder(encoder)
+    bare = tiny.adapted()(tiny.batch())
+    assert torch.equal(second(tiny.batch()), bare)  # nothing of the first is left
+    with pytest.raises(ContinualError, match="was released, or serves another AdaptedEncoder"):
+        first(tiny.batch())
+    second.release()
+    with pytest.raises(ContinualError, match="was released"):
+        second(tiny.batch())
+    assert encoder.model.config._attn_implementation == "sdpa"
+
+
+def test_a_released_encoder_has_its_own_weights_again() -> None:
+    encoder = tiny.encoder()
+    model = AdaptedEncoder(encoder)
+    merge(model, tiny.trained(LoRA(), model))
+    assert fingerprint(encoder.model) != encoder.fingerprint
+    AdaptedEncoder(encoder)
+    assert fingerprint(encoder.model) == encoder.fingerprint
+
+
+def test_dropout_of_a_checkpointed_step_does_not_reach_the_next_evaluation() -> None:
+    model = tiny.adapted()
+    model.checkpoint()
+    model.load([tiny.trained(Bottleneck(dropout=0.5), model)], train=[0])
+    model.train()
+    batch = tiny.batch()
+    with torch.no_grad():
+        wanted = model(batch)
+    batch.step = torch.zeros(6, dtype=torch.long)
+    model(batch, torch.zeros(6, dtype=torch.long)).sum().backward()
+    batch.step = None
+    with torch.no_grad():
+        assert torch.equal(model(batch), wanted)
+
+
+@pytest.mark.parametrize("name", ["full", "sparse"])
+def test_weights_that_change_cannot_be_checkpointed(name: str) -> None:
+    model = tiny.adapted()
+    adapter = tiny.trained(named(name, {"rule": "random"} if name == "sparse" else {}), model)
+    model.checkpoint()
+    with pytest.raises(ContinualError, match="computes layers again with the encoder's own weights"):
+        model.load([adapter], train=[0])
+
+
+def test_a_module_of_another_shape_is_refused_when_it_is_loaded() -> None:
+    model = tiny.adapted()
+    for method, address, name, size in (
+        (LoRA(rank=2), "0/query", "a", (2, 64)),
+        (Prefix(2), "1/attention", "key", (2, 2, 16)),
+        (Prompt(2), "encoder/embedding", "prompt", (2, 16)),
+    ):
+        adapter = tiny.trained(method, model)
+        adapter.params[address][name] = torch.zeros(size)
+        if name == "key":
+            adapter.params[address]["value"] = torch.zeros(size)
+        with pytest.raises(ContinualError, match=rf"{address}: \w+ with .* does not fit a site that reads 32"):
+            model.load([adapter])
+    other = tiny.trained(named("full", {}), tiny.adapted("distilbert"))
+    with pytest.raises(ContinualError, match="changes other weights than this encoder's"):
+        model.load([other])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import AutoModel
 
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import fingerprint
-from continual.encoder.merge import merge, unmerge
+from continual.encoder.merge import merge, merged, unmerge
 from continual.errors import ContinualError
 from continual.method import named
 from continual.method.base import Described
@@ -91,7 +92,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_changed(method: Describ
     with pytest.raises(ContinualError, match=rf"cannot be merged at {why}.*load it instead"):
         merge(model, tiny.trained(method, model))
     assert fingerprint(model.encoder) == before
-    assert not model.originals
+    assert not model.claim.originals
 
 
 def test_weights_that_serve_relative_positions_too_are_refused() -> None:
@@ -117,3 +118,25 @@ def test_a_merged_encoder_has_no_hook_that_computes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(LoRA, "delta", lambda *args: pytest.fail("a delta was computed"))
     assert isinstance(model, AdaptedEncoder)
     model(tiny.batch())
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "vit"])
+@torch.no_grad()
+def test_a_merged_copy_is_a_plain_model_that_is_saved_and_read_by_transformers_alone(family: str, tmp_path) -> None:
+    model, batch = tiny.adapted(family), tiny.batch_for(family)
+    adapter = tiny.trained(LoRA(targets=LINEARS), model)
+    bare = model(batch)
+    model.load([adapter])
+    wanted = model(batch)
+    made = merged(model, adapter)
+    assert torch.equal(model(batch), bare)
+    assert not any(m._forward_hooks or m._forward_pre_hooks or "_site" in m.__dict__ for m in made.modules())
+    made.save_pretrained(tmp_path)
+    again = AutoModel.from_pretrained(
+        tmp_path, **({"add_pooling_layer": False} if family != "modernbert" else {})
+    ).eval()
+    inputs = (
+        {"pixel_values": batch.inputs} if family == "vit" else {"input_ids": batch.inputs, "attention_mask": batch.mask}
+    )
+    for plain in (made, again.eval()):
+        assert tiny.gap(plain(**inputs).last_hidden_state, wanted) < 1e-4

@@ -1,0 +1,54 @@
+"""Whether an adapter fits an encoder: found at loading, with what to do, not as a shape error in a forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from continual.adapter import WEIGHTS, Adapter, Piece
+from continual.errors import ContinualError
+from continual.method.base import AttentionMethod, Method, PromptMethod, WeightMethod
+from continual.types import Shape
+
+
+def require_fit(piece: Piece, address: str, shape: Shape) -> None:
+    """Raises ContinualError for tensors that were made for a site of another shape."""
+    method, like = piece.method, next(iter(piece.params.values()))
+    try:
+        if isinstance(method, Method):
+            x, y = like.new_zeros(1, 1, shape.d_in), like.new_zeros(1, 1, shape.d_out)
+            fits = method.delta(piece.params, x, y).shape == y.shape
+        elif isinstance(method, AttentionMethod):
+            keys, values = method.keys_values(piece.params)
+            fits = keys.shape == values.shape == (shape.heads, keys.shape[1], shape.d_out // shape.heads)
+        elif isinstance(method, PromptMethod):
+            fits = method.vectors(piece.params).shape[1] == shape.d_out
+        else:
+            fits = True
+    except (RuntimeError, KeyError) as error:
+        raise _misfit(piece, address, shape) from error
+    if not fits:
+        raise _misfit(piece, address, shape)
+
+
+def _misfit(piece: Piece, address: str, shape: Shape) -> ContinualError:
+    found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in piece.params.items())
+    return ContinualError(
+        f"{address}: {type(piece.method).__name__} with {found} does not fit a site that reads {shape.d_in} and gives "
+        f"{shape.d_out}; was the module made on another encoder?"
+    )
+
+
+def require_weights(adapter: Adapter, weights: Mapping[str, Tensor]) -> None:
+    """Raises ContinualError for changes of other weights than the encoder's."""
+    method, params = adapter.method, adapter.params[WEIGHTS]
+    assert isinstance(method, WeightMethod)
+    try:
+        fits = not params or bool(method.changed(params, weights))
+    except (RuntimeError, KeyError):
+        fits = False
+    if not fits:
+        raise ContinualError(
+            f"{type(method).__name__} changes other weights than this encoder's; was it made on another one?"
+        )
