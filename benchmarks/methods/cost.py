@@ -33,7 +33,7 @@ from torch import Tensor
 from continual.adapter import Adapter, flatten
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import Encoder
-from continual.encoder.merge import merge, unmerge
+from continual.encoder.merge import merged
 from continual.encoder.pool import mean_pool
 from continual.errors import ContinualError
 from continual.trainer import Machine, device_of
@@ -153,12 +153,15 @@ class Bench:
             changed = ours()
             found["latency"][str(rows)] = self.pair(ours, theirs)
             try:
-                merge(model, adapter)
+                plain = merged(model, adapter)
             except ContinualError:
                 continue
-            _agree("a merged module", ours(), changed)
-            found["merged"][str(rows)] = self.pair(ours, theirs)
-            unmerge(model)
+
+            def folded(plain: Any = plain, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
+                return mean_pool(plain(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+
+            _agree("a merged module", folded(), changed)
+            found["merged"][str(rows)] = self.pair(folded, theirs)
         return found
 
     def pair(self, ours: Answer, bare: Answer) -> dict[str, list[float]]:
