@@ -61,7 +61,16 @@ class Adapter:
                 yield Piece(part, method, own)
 
     def above(self, layer: int) -> Adapter:
-        """Without what it has in the layers below ``layer``: AdapterDrop at inference (Rücklé et al. 2021)."""
+        """Without what it has in the layers below ``layer``: AdapterDrop at inference (Rücklé et al. 2021).
+
+        Vectors before the text are in no layer: they stay. Raises ContinualError where what it has is not kept by
+        layer: changed weights of the encoder, and a prefix that is still spread by a network.
+        """
+        if self.params.keys() & {WEIGHTS, SHARED}:
+            raise ContinualError(
+                f"a module of {name_of(self.method)} cannot be taken apart by layers; "
+                f"limit the method when it is trained: method.layers={layer}-"
+            )
         kept = {a: p for a, p in self.params.items() if not a.split("/")[0].isdigit() or int(a.split("/")[0]) >= layer}
         return replace(self, params=kept)
 

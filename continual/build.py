@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from continual.errors import ContinualError, unknown
 from continual.files import require_writable
@@ -26,6 +24,7 @@ from continual.secret import refuse
 from continual.stream.base import Stream
 from continual.stream.lint import check
 from continual.trainer import Machine
+from continual.typed import call, mistyped, tuples, under
 
 HOMES = {
     "encoder": "continual.encoder",
@@ -41,8 +40,6 @@ HOMES = {
 RECIPE = ("epochs", "batch_size", "patience")
 """What trainer/ says of learning; the rest of it says on what machine."""
 
-WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
-
 
 def build(config: DictConfig) -> Parts:
     """Everything that a run needs, checked before anything is trained.
@@ -54,11 +51,11 @@ def build(config: DictConfig) -> Parts:
     _check_plain(plain)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
-    trainer = _under("trainer", plain["trainer"])
+    trainer = under("trainer", plain["trainer"])
     learning = {path: trainer.pop(path) for path in [f"trainer.{key}" for key in RECIPE] if path in trainer}
     # What is cheap comes first: a typing error need not wait for an encoder.
-    recipe = _call(Recipe, _under("optimizer", plain["optimizer"]) | learning)
-    machine = _call(Machine, trainer)
+    recipe = call(Recipe, under("optimizer", plain["optimizer"]) | learning)
+    machine = call(Machine, trainer)
     method, strategy, evaluate = (_make(group, plain[group]) for group in ("method", "strategy", "evaluate"))
     chosen = plain["composition"] or {}
     compositions = tuple(_make("composition", node, f"composition.{name}") for name, node in chosen.items())
@@ -87,7 +84,7 @@ def build(config: DictConfig) -> Parts:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Resolved, with plain containers; lists become tuples, since components are frozen."""
+    """Resolved, with plain containers; lists become tuples."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -96,19 +93,13 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         ) from None
     except OmegaConfBaseException as error:
         raise ContinualError(f"the configuration cannot be resolved: {str(error).splitlines()[0]}") from error
-    return _tuples(plain)
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(child) for key, child in value.items()}
-    return tuple(_tuples(child) for child in value) if isinstance(value, list) else value
+    return tuples(plain)
 
 
 def _check_plain(plain: dict[str, Any]) -> None:
     """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
     kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
-    wrong = [error for key, kind in kinds.items() if (error := _mistyped(key, plain[key], kind))]
+    wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
     if wrong:
         raise ContinualError("; ".join(wrong))
     if plain["threads"] is not None and plain["threads"] < 1:
@@ -129,7 +120,7 @@ def _make(group: str, node: Mapping[str, Any], path: str = "") -> Any:
     """Call what the node's ``_target_`` names with its other values."""
     path = path or group
     values = {key: value for key, value in node.items() if key != "_target_"}
-    return _call(_component(group, str(node.get("_target_", "")), path), _under(path, values))
+    return call(_component(group, str(node.get("_target_", "")), path), under(path, values))
 
 
 def _component(group: str, target: str, path: str) -> Callable[..., Any]:
@@ -147,50 +138,3 @@ def _component(group: str, target: str, path: str) -> Callable[..., Any]:
     if not (inspect.isclass(found) or inspect.isfunction(found)) or found.__module__ != module:
         raise ContinualError(f"{path}._target_ is {target!r}; expected a component defined in {home}")
     return found
-
-
-def _under(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{path}.{key}": value for key, value in node.items()}
-
-
-def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """With arguments under their full keys, so that errors can name them; all that is wrong is said at once."""
-    known, hints = inspect.signature(function).parameters, get_type_hints(function)
-    wrong, arguments = [], {}
-    for path, value in values.items():
-        key = path.rpartition(".")[2]
-        arguments[key] = value
-        if key not in known:
-            wrong.append(f"unknown key {path}; choose from: {', '.join(known)}")
-        elif error := _mistyped(path, value, hints.get(key, Any)):
-            wrong.append(error)
-    where = next(iter(values), function.__name__).rpartition(".")[0]
-    wrong += [f"{where}.{key} is missing" for key, p in known.items() if p.default is p.empty and key not in arguments]
-    if wrong:
-        raise ContinualError("; ".join(wrong))
-    return function(**arguments)
-
-
-def _mistyped(path: str, value: Any, kind: Any) -> str | None:
-    try:
-        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
-    except ValidationError:
-        return f"{path} must be {_spelled(kind)}, got {value!r:.60}"
-    return None
-
-
-def _spelled(kind: Any) -> str:
-    """A type as a person would write it in YAML.
-
-    >>> _spelled(int | None), _spelled(tuple[str, ...]), _spelled(float)
-    ('a whole number or null', 'a list of text', 'a number')
-    """
-    if isinstance(kind, UnionType) or get_origin(kind) is Union:
-        return " or ".join(map(_spelled, get_args(kind)))
-    if get_origin(kind) is Literal:
-        return " or ".join(map(str, get_args(kind)))
-    if get_origin(kind) in (tuple, Sequence):
-        return f"a list of {_spelled(get_args(kind)[0])}"
-    if get_origin(kind) is Mapping:
-        return f"a mapping of {' to '.join(map(_spelled, get_args(kind)))}"
-    return WORDS.get(kind, str(kind))

@@ -154,7 +154,10 @@ def _gain(session: Session, name: str, task: Task, stats: Floats, stage: str, re
 
 
 def _weights(session: Session, name: str, kept: Kept, watch: compositions.Watch) -> list[Weights]:
-    """Mean weight of each member at each site, over the target's test tokens (attention) or rows (gates)."""
+    """Mean weight of each member at each site, over the target's test tokens (attention) or rows (gates).
+
+    A bundle is a member with each of its parts that act there.
+    """
     labels = [_label(session, digest, kept) for digest in kept.module.parents]
     rows = []
     for address, means in watch.means().items():
@@ -162,7 +165,7 @@ def _weights(session: Session, name: str, kept: Kept, watch: compositions.Watch)
         mixer, site = watch.mixers[address], session.model.sites[address]
         assert isinstance(mixer, Mixer)
         assert isinstance(site, Site)
-        members = [labels[i] for i in site.members]
+        members = [f"{labels[i]} {group.part}".strip() for group in site.stacks for i in group.owners]
         rows.append(
             Weights(composition=name, kind=mixer.kind, layer=int(layer), site=site_name, members=members, mean=means)
         )

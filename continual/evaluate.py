@@ -44,7 +44,7 @@ class Evaluate:
 
 
 class Evaluator:
-    """Scores rows of a run's ledger. ``forwarded`` counts the rows that went through the encoder for it."""
+    """Scores rows of a run's ledger. ``forwarded`` counts the units that went through the encoder for it."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Evaluator:
         load()
         kind = head.named(task.head)
         support, data = self.reader(shots, kind, task.labels), self.reader(task.test, kind, task.labels)
-        self.forwarded += len(data) + len(support)
+        self.forwarded += len(data.inputs) + len(support.inputs)
         stats = score_of(task).rows(self._nearest(support, data), data.wanted, task.labels)
         return replace(self.cell(stage, after, index, task, stats, key), how="ncm")
 

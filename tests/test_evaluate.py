@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from continual.predict import features
 from continual.score.base import Floats
 from continual.stream.base import Example, Task
 from continual.stream.text import Reader
+from continual.stream.units import Encoded
 from continual.task_streams import toy
 from tests import running, tiny
 
@@ -49,6 +53,25 @@ def test_an_unseen_task_is_scored_by_the_nearest_class_mean(model: AdaptedEncode
     assert cell.score == hits / 40
     assert (cell.how, cell.n, cell.low, cell.high) == ("ncm", 40, *wilson(hits, 40))
     assert scorer.forwarded == 40 + len(support)
+
+
+def test_what_is_forwarded_is_counted_in_units(model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two units a row, as windows would be: with a head, and for the nearest class mean."""
+
+    def doubled(rows, head, labels) -> Encoded:
+        data = Reader(tiny.tokenizer(toy.WORDS), 48)(rows, head, labels)
+        twice = [data.inputs[i // 2] for i in range(2 * len(rows))]
+        first, targets = 2 * data.first, torch.as_tensor(data.targets).repeat_interleave(2)
+        return replace(data, inputs=tuple(twice), targets=targets, row=data.row.repeat_interleave(2), first=first)
+
+    scorer = evaluator(model, Evaluate())
+    monkeypatch.setattr(scorer, "reader", doubled)
+    monkeypatch.setattr(scorer, "_nearest", lambda support, data: list(data.wanted))
+    monkeypatch.setattr("continual.evaluate.answers", lambda model, bank, data: list(data.wanted))
+    scorer.stats(TASK, Classify().init(model.width, 3, torch.Generator()))
+    assert scorer.forwarded == 2 * 40
+    scorer.unseen("zero", -1, 0, TASK, "bare", lambda: None)
+    assert scorer.forwarded == 2 * (40 + 40 + 60)
 
 
 def test_a_class_without_a_training_row_is_a_gap_with_a_reason(model: AdaptedEncoder) -> None:

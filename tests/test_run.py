@@ -26,6 +26,7 @@ from continual.ledger import Cell, Ledger
 from continual.method import named
 from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
+from continual.method.bundle import Bundle
 from continual.method.full import Full
 from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
@@ -213,6 +214,13 @@ def test_weights_of_mixers_are_recorded_by_site_and_member(composed: tuple[Parts
     gates = {row.site: row.members for row in record.weights if row.composition == "unipelt"}
     assert gates == {"query": ["lora"], "value": ["lora"], "ffn_norm": ["bottleneck"]}
     assert all(0 < mean < 1 for row in record.weights if row.kind == "gate" for mean in row.mean)
+
+
+def test_parts_of_a_bundle_that_meet_at_a_site_are_recorded_by_name(tmp_path: Path) -> None:
+    bundle = Bundle({"lora": {"targets": ["ffn_out"], "rank": 2}, "bottleneck": {"targets": ["ffn_out"]}})
+    record = running.run(tmp_path, method=bundle, compositions=(Fusion(),), recipe=Recipe(epochs=1, batch_size=8))
+    wanted = [f"toy-{task} {part}" for part in ("lora", "bottleneck") for task in range(3)]
+    assert [sorted(row.members) for row in record.weights] == [sorted(wanted)] * 2
 
 
 def test_gains_are_those_of_the_stored_modules(composed: tuple[Parts, Record]) -> None:

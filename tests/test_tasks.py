@@ -271,7 +271,7 @@ def test_a_task_whose_numbers_are_not_finite_has_diverged_and_stops_no_other(
 def test_a_score_that_cannot_judge_is_no_divergence() -> None:
     model = AdaptedEncoder(running.encoder())
     request = asked(model, mixed.tasks(heads=("names",))[0], LoRA(), 0)
-    with pytest.raises(DataError, match="expected tags: .* got 'NOUN'"):
+    with pytest.raises(DataError, match=r"expected tags: .* got 'NOUN'"):
         tiny.train(model, replace(request, labels=("O", "NOUN", "ADJ")))
 
 

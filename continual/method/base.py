@@ -185,7 +185,13 @@ class Selective(WeightMethod, Protocol):
         ...
 
 
-def in_layers(weights: Mapping[str, Tensor], text: str | None) -> list[str]:
+def require_dropout(probability: float) -> None:
+    """Raises ContinualError for what is no probability of dropping, or drops all."""
+    if not 0 <= probability < 1:
+        raise ContinualError(f"method.dropout must be at least 0 and below 1, got {probability}")
+
+
+def in_layers(weights: Mapping[str, Tensor], text: str | int | None) -> list[str]:
     """The names of the encoder's weights that are in these layers; all names for None.
 
     A layer's number is the first number in a name; what has none is in no layer.
@@ -197,18 +203,18 @@ def in_layers(weights: Mapping[str, Tensor], text: str | None) -> list[str]:
     return [name for name, number in numbers.items() if number in layers]
 
 
-def layers_in(text: str | None, count: int) -> frozenset[int]:
-    """The layers that a text names, of ``count`` in all, lowest 0; None names all.
+def layers_in(text: str | int | None, count: int) -> frozenset[int]:
+    """The layers that a text, or a number, names, of ``count`` in all, lowest 0; None names all.
 
-    >>> sorted(layers_in("4-", 6)), sorted(layers_in("0,2-3", 6)), len(layers_in(None, 6))
-    ([4, 5], [0, 2, 3], 6)
+    >>> sorted(layers_in("4-", 6)), sorted(layers_in("0,2-3", 6)), sorted(layers_in(4, 6)), len(layers_in(None, 6))
+    ([4, 5], [0, 2, 3], [4], 6)
 
     Raises ContinualError for a text that is not a list of numbers and ranges, or names a layer that is not there.
     """
     if text is None:
         return frozenset(range(count))
     found: set[int] = set()
-    for piece in text.split(","):
+    for piece in str(text).split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(-?)\s*(\d*)\s*", piece)
         if match is None or (match[3] and not match[2]):
             raise ContinualError(

@@ -29,7 +29,7 @@ class BitFit:
     targets: tuple[str, ...] = ("query", "value", "attn_out", "attn_post", "ffn_in", "ffn_out", "ffn_post")
     layers: str | None = None
 
-    lr: ClassVar[float] = 3e-3
+    lr: ClassVar[float] = 5e-3
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
     dropout: ClassVar[float] = 0.0

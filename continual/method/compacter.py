@@ -12,7 +12,7 @@ from torch import Tensor
 
 from continual.activation import activation
 from continual.errors import ContinualError
-from continual.method.base import Params
+from continual.method.base import Params, require_dropout
 from continual.types import Shape
 
 
@@ -38,15 +38,14 @@ class Compacter:
     targets: tuple[str, ...] = ("attn_out", "ffn_out")
     layers: str | None = None
 
-    lr: ClassVar[float] = 3e-3
+    lr: ClassVar[float] = 1e-2
     fixed: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["x", "y"]] = "y"
     coded: ClassVar[tuple[str, ...]] = ("down_rule", "down_left", "down_right", "down_bias")
 
     def __post_init__(self) -> None:
         activation(self.activation)
-        if not 0 <= self.dropout < 1:
-            raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
+        require_dropout(self.dropout)
         for name, value in (
             ("reduction_factor", self.reduction_factor),
             ("phm_dim", self.phm_dim),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from continual.errors import ContinualError
-from continual.method.base import Params
+from continual.method.base import Params, require_dropout
 from continual.types import Shape
 
 
@@ -37,8 +37,7 @@ class LoRA:
     coded: ClassVar[tuple[str, ...]] = ("a",)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
+        require_dropout(self.dropout)
         if self.rank < 1:
             raise ContinualError(f"method.rank must be at least 1, got {self.rank}")
 

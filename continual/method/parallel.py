@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from continual.activation import activation
 from continual.errors import ContinualError
-from continual.method.base import Params
+from continual.method.base import Params, require_dropout
 from continual.types import Shape
 
 
@@ -40,8 +40,7 @@ class Parallel:
 
     def __post_init__(self) -> None:
         activation(self.activation)
-        if not 0 <= self.dropout < 1:
-            raise ContinualError(f"method.dropout must be at least 0 and below 1, got {self.dropout}")
+        require_dropout(self.dropout)
         if self.reduction_factor < 1:
             raise ContinualError(f"method.reduction_factor must be at least 1, got {self.reduction_factor}")
 

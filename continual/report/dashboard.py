@@ -69,7 +69,7 @@ def _header(record: Record) -> str:
         "Encoder": f"{encoder.name}, {encoder.layers} layers, {encoder.parameters / 1e6:.1f} M parameters",
         "Tasks": len(record.tasks),
         "Time": f"{record.seconds:.1f} s",
-        "Rows evaluated": f"{record.forwarded_rows:,}",
+        "Units evaluated": f"{record.forwarded_rows:,}",
         "Peak memory": f"{record.peak_memory_bytes / 1e6:,.0f} MB",
         "Encoder after the run": "unchanged" if record.encoder_unchanged else "changed",
         "Stored modules": "unchanged" if record.modules_unchanged else "changed",

@@ -137,7 +137,7 @@ class Record(Strict):
     modules: list[Module]
     gains: list[Gain]
     weights: list[Weights]
-    forwarded_rows: int
+    forwarded_rows: int  # units that were evaluated: texts, pairs, images; of a row in windows or options each
     peak_memory_bytes: int
     encoder_unchanged: bool  # fingerprint after the run equals the one before
     modules_unchanged: bool  # digests of all stored modules re-computed after the run equal those before

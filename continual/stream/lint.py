@@ -19,10 +19,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def check(stream: Stream) -> list[str]:
     """Warnings, one line each; raises DataError with task, split, row, what was found and what to do.
 
-    Errors: no tasks; a bad or repeated task name; an unknown head or score; tags that the score cannot judge; repeated labels;
-    fewer than two classes; an empty split; a row that its head cannot read (a label outside the label map, a text that is not one, words and tags
-    of different number, an answer that is not in its context). Warnings: empty texts in train; texts of test in train;
-    a class of valid or test that train lacks.
+    Errors: no tasks; a bad or repeated task name; an unknown head or score; tags that the score cannot judge;
+    repeated labels; fewer than two classes; an empty split; a row that its head cannot read (a label outside the label
+    map, a text that is not one, words and tags of different number, an answer that is not in its context). Warnings:
+    empty texts in train; texts of test in train; a class of valid or test that train lacks.
     """
     if not stream.tasks:
         raise DataError(f"stream {stream.name!r} has no tasks; give it at least one")
