@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from continual.adapter import Piece
-from continual.method.base import Described, Method, Params
+from continual.method.base import Described, Fused, LowRank, Method, Params
 
 
 class Group(nn.Module):
@@ -33,6 +33,7 @@ class Group(nn.Module):
         self.part = pieces[0].part
         self.owners = tuple(owners)
         self.train_slots = train
+        self._low, self._fused = isinstance(self.method, LowRank), isinstance(self.method, Fused)
         params = [piece.params for piece in pieces]
         self.shapes = [{name: tensor.shape for name, tensor in p.items()} for p in params]
         self.stack = nn.ParameterDict(
@@ -74,6 +75,18 @@ class Group(nn.Module):
 
     def single(self, x: Tensor, y: Tensor) -> Tensor:
         return self._method.delta(self.only(), x, y)
+
+    def onto(self, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """base + delta of a lone adapter; where the method is low-rank its last product adds in passing."""
+        p = self.only()
+        if self._fused and base.dtype == y.dtype:
+            return cast(Fused, self.method).onto(p, base, x, y)
+        if self._low and not torch.is_autocast_enabled(base.device.type):
+            method = cast(LowRank, self.method)
+            up, bias = method.up(p)
+            total = torch.addmm(base.flatten(0, -2), method.code(p, x, y).flatten(0, -2), up.T).view_as(base)
+            return total if bias is None else total + bias
+        return base + self._method.delta(p, x, y)
 
     def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""

@@ -159,7 +159,7 @@ class Site(Holder):
         """Torch calls this before the frozen module of an "input" site."""
         if not self.stacks:
             return None
-        return (args[0] + self.delta(args[0], args[0]), *args[1:])
+        return (self.added(args[0], args[0], args[0]), *args[1:])
 
     def forward(self, base: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor | None:
         """Torch calls this after the frozen module ``base``: x -> y. None leaves y as it is."""
@@ -173,12 +173,20 @@ class Site(Holder):
             x, self._noted = self._noted, None
         if self.place.how == "norm":
             assert isinstance(base, nn.LayerNorm)
-            return F.layer_norm(x + self.delta(x, y), base.normalized_shape, base.weight, base.bias, base.eps)
+            return F.layer_norm(self.added(x, x, y), base.normalized_shape, base.weight, base.bias, base.eps)
         if of == 1:
-            return y + self.delta(x, y)
+            return self.added(y, x, y)
         pieces = list(y.chunk(of, -1))
-        pieces[part] = pieces[part] + self.delta(x, pieces[part])
+        pieces[part] = self.added(pieces[part], x, pieces[part])
         return torch.cat(pieces, -1)
+
+    def added(self, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """base + delta."""
+        if self.mixer is not None or self.route.member is not None or self.route.noise is not None:
+            return base + self.delta(x, y)
+        for group in self.stacks:
+            base = group.onto(base, x, y)
+        return base
 
     def delta(self, x: Tensor, y: Tensor) -> Tensor:
         """What is added, under one adapter, one per row, or a mix of all."""

@@ -75,6 +75,15 @@ class LowRank(Method, Protocol):
 
 
 @runtime_checkable
+class Fused(Method, Protocol):
+    """A method that adds its delta in fewer passes over memory than forming it would take."""
+
+    def onto(self, p: Params, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """base + delta(p, x, y)."""
+        ...
+
+
+@runtime_checkable
 class Foldable(Method, Protocol):
     """A method that can be merged into a module's own weights, because y + delta is affine in what the module reads.
 

@@ -42,6 +42,9 @@ class IA3:
     def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
         return y * p["shift"].to(y.dtype)
 
+    def onto(self, p: Params, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return torch.addcmul(base, y, p["shift"].to(y.dtype))
+
     def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W's rows times l, and the bias times l."""
         rows = (1 + p["shift"]).unflatten(0, (-1, *[1] * (weight.dim() - 1)))

@@ -21,6 +21,7 @@ from continual.method.base import (
     Bundled,
     Described,
     Foldable,
+    Fused,
     LowRank,
     Method,
     Params,
@@ -264,3 +265,12 @@ def test_adapters_share_a_stack_where_only_tensors_differ(name: str, one: dict, 
 def test_whole_and_decimal_numbers_are_one_argument() -> None:
     """YAML says 16 where Python's default is 16.0: the same module must have the same digest."""
     assert Adapter(named("lora", {"alpha": 16}), {}).digest() == Adapter(named("lora", {}), {}).digest()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(named(name, {}), Fused)])
+def test_added_in_passing_it_is_the_same_delta(name: str) -> None:
+    method = named(name, {})
+    assert isinstance(method, Fused)
+    p, (x, y) = params(method), states()
+    base = torch.randn_like(y)
+    assert tiny.gap(method.onto(p, base, x, y), base + method.delta(p, x, y)) < 1e-12
