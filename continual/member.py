@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from continual.adapter import Adapter
-from continual.encoder.adapted import mixer_params
+from continual.composition.base import mixer_params
 from continual.errors import NotFinite
 from continual.method.base import Params
 from continual.predict import answers

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+
+from continual import cli
 from continual.drive import run_stream
 from continual.encoder.frozen import Encoder
 from continual.parts import Parts
@@ -91,3 +94,23 @@ def _process(words: list[str], cwd: Path, timeout: float, env: dict[str, str]) -
 def lines(path: Path) -> list[dict[str, Any]]:
     """The entries of a journal or ledger."""
     return [json.loads(line)["value"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ended(capsys: pytest.CaptureFixture[str]) -> Ended:
+    """Of the command in ``sys.argv``, in this process."""
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1 if error.code else 0
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+    return Ended(code, *capsys.readouterr())

@@ -10,23 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from continual import cli, drive
+from continual import drive
 from continual.report.record import Record, load
 from continual.store import Store
 from tests import running
 
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
+Command = Callable[..., running.Ended]
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +32,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # undone at the end
 
-    def call(*arguments: object) -> Ended:
+    def call(*arguments: object) -> running.Ended:
         monkeypatch.setattr(sys, "argv", ["continual", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1 if error.code else 0
-            if isinstance(error.code, str):
-                print(error.code, file=sys.stderr)
-        return Ended(code, *capsys.readouterr())
+        return running.ended(capsys)
 
     return call
 

@@ -31,6 +31,7 @@ from continual.method.full import Full
 from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
 from continual.method.prefix import Prefix
+from continual.method.prefix_mlp import PrefixMLP
 from continual.method.prompt import Prompt
 from continual.metric.base import measure
 from continual.parts import Parts
@@ -544,3 +545,21 @@ def test_a_diverged_part_of_the_composition_stage_spoils_no_other(
     record = running.run(tmp_path, compositions=BOTH)
     assert record.status == "finished with failures"
     assert {gain.composition for gain in record.gains} >= {"fusion", "unipelt"} - {name}
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [(LoRA(rank=64), "method.rank is 64"), (LoRA(targets=("querry",)), "querry"), (Prompt(length=60), "positions")],
+)
+def test_what_the_encoder_has_no_room_for_is_said_before_anything_is_read(
+    method: Described, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("continual.evaluate.features", lambda *_: pytest.fail("the bare encoder was scored first"))
+    with pytest.raises(ContinualError, match=why):
+        running.run(tmp_path, method=method)
+
+
+def test_a_rate_is_kept_where_a_shared_module_goes_on_in_its_settled_form(tmp_path: Path) -> None:
+    parts = running.parts(tmp_path, method=PrefixMLP(), recipe=Recipe(lr=1e-4))
+    assert parts.rate_for(PrefixMLP()) == parts.rate_for(PrefixMLP().settled) == 1e-4
+    assert parts.rate_for(LoRA()) == LoRA.lr

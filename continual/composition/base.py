@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from continual.adapter import Adapter
+from continual.adapter import Adapter, flatten
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.site import Parts
 
@@ -61,3 +61,13 @@ class Composition(Protocol):
 def normal(generator: torch.Generator, *size: int, std: float = 0.02) -> nn.Parameter:
     """A trainable tensor from N(0, std²), BERT's initialisation of a new layer."""
     return nn.Parameter(torch.randn(*size, generator=generator) * std)
+
+
+def mixer_params(model: AdaptedEncoder) -> dict[str, Tensor]:
+    """What the mixers learned, under the keys in which a store keeps it."""
+    return flatten(
+        {
+            address: {name: tensor.detach().cpu().clone() for name, tensor in mixer.state_dict().items()}
+            for address, mixer in model.mixers().items()
+        }
+    )

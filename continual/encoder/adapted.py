@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params, flatten
+from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params
 from continual.encoder import noise
-from continual.encoder.arch import layers_of
 from continual.encoder.attention import AttentionSite, SharedSite, attend
 from continual.encoder.claim import claim
-from continual.encoder.fit import require_weights
+from continual.encoder.fit import require_room, require_weights
 from continual.encoder.frozen import Encoder
 from continual.encoder.group import Group
-from continual.encoder.pool import POOLER, pooled
+from continual.encoder.pool import pooled
 from continual.encoder.prompt import PromptSite
 from continual.encoder.site import Holder, Route, Site
-from continual.encoder.survey import places
+from continual.encoder.survey import layers_of, places
 from continual.errors import ContinualError
 from continual.method.base import Bundled, Spread, WeightMethod
 from continual.types import Batch, Shape, States
@@ -127,7 +126,8 @@ class AdaptedEncoder(nn.Module):
         device = next(self.encoder.parameters()).device
         for _, site in self._holders():
             site.load(adapters, lambda index: index in train)
-        self._check_room()
+        if (prompt := self._prompt) is not None:
+            require_room(prompt.longest, self.pooling, self.max_length, self.positions)
         self.deltas = nn.ParameterDict()
         for index in whole:
             fixed = adapters[index].method.fixed
@@ -136,20 +136,6 @@ class AdaptedEncoder(nn.Module):
                 self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=learns)
         self.loaded, self.mixed = tuple(adapters), False
         self.to(device)
-
-    def _check_room(self) -> None:
-        if (prompt := self._prompt) is None:
-            return
-        if self.pooling == POOLER:
-            raise ContinualError(
-                "encoder.pooling=pooler reads the first position, where a prompt stands; choose mean or cls"
-            )
-        longest = prompt.longest
-        if longest + self.max_length > self.positions:
-            raise ContinualError(
-                f"a prompt of {longest} vectors before texts of encoder.max_length={self.max_length} tokens needs "
-                f"more than the encoder's {self.positions} positions; lower encoder.max_length or method.length"
-            )
 
     def mix(self, make: Callable[[Site], nn.Module] | None) -> None:
         """Give every site that holds adapters its own mixer, or take all mixers away.
@@ -166,7 +152,6 @@ class AdaptedEncoder(nn.Module):
                     f"adapters {list(site.members)} act at {address}, not by deltas: prefixes and prompts can be used "
                     "alone or routed, not mixed; compose modules of other methods"
                 )
-
         self.mixed = bool(self.mixers())
 
     def mixers(self) -> dict[str, nn.Module]:
@@ -219,9 +204,8 @@ class AdaptedEncoder(nn.Module):
             self.shared.spread(self.attentions)
             return self._run(batch)
         finally:
-            if not (
-                self.claim.recomputes and torch.is_grad_enabled()
-            ):  # else the backward pass comes through once more
+            again = self.claim.recomputes and torch.is_grad_enabled()  # the backward pass comes through once more
+            if not again:
                 self.route.mask = self.route.member = self.route.noise = None
                 self.shared.forget(self.attentions)
 
@@ -273,16 +257,6 @@ class AdaptedEncoder(nn.Module):
         method = self.loaded[0].method
         assert isinstance(method, WeightMethod)
         return method.changed({name: tensor[0] for name, tensor in self.deltas.items()}, self.weights)
-
-
-def mixer_params(model: AdaptedEncoder) -> dict[str, Tensor]:
-    """What the mixers learned, under the keys in which a store keeps it."""
-    return flatten(
-        {
-            address: {name: tensor.detach().cpu().clone() for name, tensor in mixer.state_dict().items()}
-            for address, mixer in model.mixers().items()
-        }
-    )
 
 
 def _put(params: dict[str, Params], address: str, part: str, own: Params) -> None:

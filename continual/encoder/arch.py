@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
-
-from torch import nn
-
-from continual.errors import ContinualError, unknown
 
 
 @dataclass(frozen=True)
@@ -232,45 +228,3 @@ ARCHS: dict[str, tuple[Arch, ...]] = {
 
 TOWERS = {"clip": "clip", "siglip": "siglip"}
 """Families of two encoders, of which one is chosen: model type -> beginning of its towers' model types."""
-
-
-def known(family: str) -> None:
-    """Raises ContinualError for a family without sites, listing those that have."""
-    if family not in ARCHS and family not in TOWERS:
-        raise unknown("encoder family", family, [*ARCHS, *TOWERS])
-
-
-def arch_of(family: str, model: nn.Module) -> Arch:
-    """By ``config.model_type`` and the modules that the model has.
-
-    Raises ContinualError for a family without sites, or a model of the family whose modules are none of those known.
-    """
-    known(family)
-    for arch in ARCHS.get(family, ()):
-        if _fits(model, arch):
-            return arch
-    raise ContinualError(
-        f"the {family} model has other modules than this release knows; expected layers at "
-        f"{' or '.join(arch.layers for arch in ARCHS.get(family, ()))}, with {', '.join(_paths(ARCHS[family][0]))}"
-    )
-
-
-def layers_of(encoder: nn.Module, arch: Arch) -> Iterator[nn.Module]:
-    """The encoder's layers, lowest first; none where the model has no such list."""
-    found = [encoder]
-    for step in arch.layers.split("."):
-        if step == "*":
-            found = [child for module in found for child in module.children()]
-        else:
-            found = [module.get_submodule(step) for module in found if hasattr(module, step)]
-    for layers in found:
-        yield from layers.children()
-
-
-def _fits(model: nn.Module, arch: Arch) -> bool:
-    first = next(layers_of(model, arch), None)
-    return first is not None and set(_paths(arch)) <= {name for name, _ in first.named_modules()}
-
-
-def _paths(arch: Arch) -> list[str]:
-    return sorted({place.path for place in arch.sites.values()})

@@ -10,7 +10,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from continual.encoder.arch import Arch, layers_of
+from continual.encoder.arch import Arch
+from continual.encoder.survey import layers_of
 from continual.errors import ContinualError
 
 

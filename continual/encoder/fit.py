@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from continual.adapter import WEIGHTS, Adapter, Piece
+from continual.encoder.pool import POOLER
 from continual.errors import ContinualError
 from continual.method.base import AttentionMethod, Method, PromptMethod, WeightMethod
 from continual.types import Shape
@@ -51,4 +52,17 @@ def require_weights(adapter: Adapter, weights: Mapping[str, Tensor]) -> None:
     if not fits:
         raise ContinualError(
             f"{type(method).__name__} changes other weights than this encoder's; was it made on another one?"
+        )
+
+
+def require_room(prompt: int, pooling: str, max_length: int, positions: int) -> None:
+    """Raises ContinualError where a prompt of so many vectors leaves no room for the text, or takes its first place."""
+    if pooling == POOLER:
+        raise ContinualError(
+            "encoder.pooling=pooler reads the first position, where a prompt stands; choose mean or cls"
+        )
+    if prompt + max_length > positions:
+        raise ContinualError(
+            f"a prompt of {prompt} vectors before texts of encoder.max_length={max_length} tokens needs "
+            f"more than the encoder's {positions} positions; lower encoder.max_length or method.length"
         )

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from continual.adapter import tensors_digest
-from continual.encoder.arch import Arch, arch_of
+from continual.encoder.arch import Arch
 from continual.encoder.pool import CHOICES, POOLER, POOLS
 from continual.encoder.quantize import QuantizedLinear
+from continual.encoder.survey import arch_of
 from continual.errors import ContinualError, unknown
 from continual.files import sha256
 

@@ -16,10 +16,11 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from transformers.utils import logging
 
 from continual import assets
-from continual.encoder.arch import ARCHS, TOWERS, known
+from continual.encoder.arch import ARCHS, TOWERS
 from continual.encoder.frozen import Encoder, wrap
 from continual.encoder.pool import POOLER
 from continual.encoder.quantize import quantize as encode
+from continual.encoder.survey import known
 from continual.errors import ContinualError
 
 MINILM = "minilm"

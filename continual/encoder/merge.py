@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from continual.adapter import Adapter, Piece
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.arch import layers_of
 from continual.encoder.site import Site
+from continual.encoder.survey import layers_of
 from continual.errors import ContinualError
 from continual.method import name_of
 from continual.method.base import Foldable

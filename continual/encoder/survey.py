@@ -1,4 +1,4 @@
-"""Which sites a model has: the table of its family, held against its modules."""
+"""The table of encoder families held against a model: which row fits it, where its layers are, which sites it has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,51 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from continual.encoder.arch import Arch, Place, layers_of
+from continual.encoder.arch import ARCHS, TOWERS, Arch, Place
+from continual.errors import ContinualError, unknown
 from continual.types import Shape
+
+
+def known(family: str) -> None:
+    """Raises ContinualError for a family without sites, listing those that have."""
+    if family not in ARCHS and family not in TOWERS:
+        raise unknown("encoder family", family, [*ARCHS, *TOWERS])
+
+
+def arch_of(family: str, model: nn.Module) -> Arch:
+    """By ``config.model_type`` and the modules that the model has.
+
+    Raises ContinualError for a family without sites, or a model of the family whose modules are none of those known.
+    """
+    known(family)
+    for arch in ARCHS.get(family, ()):
+        if _fits(model, arch):
+            return arch
+    raise ContinualError(
+        f"the {family} model has other modules than this release knows; expected layers at "
+        f"{' or '.join(arch.layers for arch in ARCHS.get(family, ()))}, with {', '.join(_paths(ARCHS[family][0]))}"
+    )
+
+
+def layers_of(encoder: nn.Module, arch: Arch) -> Iterator[nn.Module]:
+    """The encoder's layers, lowest first; none where the model has no such list."""
+    found = [encoder]
+    for step in arch.layers.split("."):
+        if step == "*":
+            found = [child for module in found for child in module.children()]
+        else:
+            found = [module.get_submodule(step) for module in found if hasattr(module, step)]
+    for layers in found:
+        yield from layers.children()
+
+
+def _fits(model: nn.Module, arch: Arch) -> bool:
+    first = next(layers_of(model, arch), None)
+    return first is not None and set(_paths(arch)) <= {name for name, _ in first.named_modules()}
+
+
+def _paths(arch: Arch) -> list[str]:
+    return sorted({place.path for place in arch.sites.values()})
 
 
 def places(model: nn.Module, arch: Arch, heads: int) -> Iterator[tuple[str, Place, nn.Module, Shape]]:

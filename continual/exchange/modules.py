@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.arch import Place, layers_of
-from continual.encoder.survey import places
+from continual.encoder.arch import Place
+from continual.encoder.survey import layers_of, places
 from continual.errors import ContinualError
 from continual.types import Shape
 

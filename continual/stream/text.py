@@ -164,18 +164,7 @@ class Reader:
             return_token_type_ids=True,
             return_attention_mask=False,
         )
-        return [
-            Window(
-                row=row,
-                ids=torch.tensor(read["input_ids"][i], dtype=torch.long),
-                segment=torch.tensor(read["token_type_ids"][i], dtype=torch.long) if questions is not None else None,
-                spans=tuple(
-                    tuple(span) if of == side and span[1] > span[0] else None
-                    for span, of in zip(read["offset_mapping"][i], read.sequence_ids(i), strict=True)
-                ),
-            )
-            for i, row in enumerate(read["overflow_to_sample_mapping"])
-        ]
+        return [_window(read, i, side) for i in range(len(read["input_ids"]))]
 
     def shortened(self, question: str) -> str:
         """As much of a question as fills a third of a window, so that each has room for more.
@@ -198,6 +187,17 @@ class Reader:
                 "this head reads positions in a text: expected a fast tokenizer (tokenizer.json), "
                 f"got {type(self.tokenizer).__name__}; choose an encoder that has one"
             )
+
+
+def _window(read: Any, i: int, side: int) -> Window:
+    """The i-th that the tokenizer gave; ``side`` is 1 where a question stands before the text."""
+    spans = zip(read["offset_mapping"][i], read.sequence_ids(i), strict=True)
+    return Window(
+        row=read["overflow_to_sample_mapping"][i],
+        ids=torch.tensor(read["input_ids"][i], dtype=torch.long),
+        segment=torch.tensor(read["token_type_ids"][i], dtype=torch.long) if side else None,
+        spans=tuple(tuple(span) if of == side and span[1] > span[0] else None for span, of in spans),
+    )
 
 
 def content_id(text: str | tuple[str, ...] | Image) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor
 from continual import folder
 from continual.adapter import Adapter, fresh
 from continual.composition import Watch, name_of, named, restore
-from continual.composition.base import Composition
-from continual.encoder.adapted import AdaptedEncoder, mixer_params
+from continual.composition.base import Composition, mixer_params
+from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.head.classify import Classify
 from continual.method import named as method_named

@@ -155,3 +155,14 @@ def test_an_encoder_of_codes_is_another_encoder(scheme: str, tmp_path: Path) -> 
     assert len(model.sites) == len(AdaptedEncoder(plain).sites)
     with pytest.raises(ContinualError, match="method=full changes the encoder's weights: they are kept as codes"):
         fresh(Full(), model.shapes, model.weights, 0, model.absent)
+
+
+def test_a_pooler_is_known_where_it_is_used_and_nowhere_else() -> None:
+    made = [hf.BertModel(hf.BertConfig(**tiny._TEXT)) for _ in range(2)]
+    made[1].load_state_dict(made[0].state_dict())
+    with torch.no_grad():
+        made[1].pooler.dense.weight.add_(1.0)
+    for pooling, same in (("mean", True), ("pooler", False)):
+        one, other = (wrap(model, tiny.tokenizer(), name="x", pooling=pooling) for model in made)
+        assert one.fingerprint == other.fingerprint
+        assert (one.reading == other.reading) == same

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.multiprocessing as mp
+import transformers as hf
 from torch import Tensor
 
 from continual.adapter import fresh
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.frozen import fingerprint
+from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.merge import merge
 from continual.errors import ContinualError
 from continual.method import named
@@ -225,3 +226,24 @@ def test_a_module_of_another_shape_is_refused_when_it_is_loaded() -> None:
     other = tiny.trained(named("full", {}), tiny.adapted("distilbert"))
     with pytest.raises(ContinualError, match="changes other weights than this encoder's"):
         model.load([other])
+
+
+@torch.no_grad()
+def test_a_prefix_before_causal_attention_lets_no_word_see_a_later_one() -> None:
+    """Without padding transformers gives no mask and says "causal": sdpa's own would begin at the prefix."""
+    model = tiny.adapted("clip_text_model")
+    model.load([tiny.trained(Prefix(3), model)])
+    batch = tiny.batch(short=9)
+    wanted = model(batch)
+    batch.inputs[:, 5:] = 7
+    assert tiny.gap(model(batch)[:, :5], wanted[:, :5]) < 1e-5
+    assert tiny.gap(model(batch)[:, 5:], wanted[:, 5:]) > 1e-3
+    batch.inputs[:, 0] = 9
+    assert tiny.gap(model(batch)[:, 4], wanted[:, 4]) > 1e-4  # and each sees the earlier ones
+
+
+def test_a_prompt_and_the_encoders_pooler_are_refused_together() -> None:
+    made = hf.BertModel(hf.BertConfig(**tiny._TEXT))
+    model = AdaptedEncoder(wrap(made, tiny.tokenizer(), name="x", max_length=16, pooling="pooler"))
+    with pytest.raises(ContinualError, match="pooler reads the first position, where a prompt stands"):
+        model.load([tiny.trained(Prompt(2), model)])

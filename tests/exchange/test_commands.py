@@ -7,13 +7,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import peft
 import pytest
 import torch
 
-from continual import cli
 from continual.encoder.load import load
 from continual.errors import ContinualError
 from continual.session import Session
@@ -25,13 +23,7 @@ from tests.exchange.test_adapterhub import encoder as golden_encoder
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft on transformers 5.24
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
+Command = Callable[..., running.Ended]
 
 
 @pytest.fixture
@@ -40,16 +32,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONTINUAL_OFFLINE", "1")
 
-    def call(*arguments: object) -> Ended:
+    def call(*arguments: object) -> running.Ended:
         monkeypatch.setattr(sys, "argv", ["continual", "store", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1 if error.code else 0
-            if isinstance(error.code, str):
-                print(error.code, file=sys.stderr)
-        return Ended(code, *capsys.readouterr())
+        return running.ended(capsys)
 
     return call
 
