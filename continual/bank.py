@@ -43,9 +43,11 @@ class HeadBank(nn.Module):
         answers = []
         for kind in self._kinds():
             slot = kind.slot[member]
-            whole = len(self.groups) == 1
-            rows = torch.arange(len(member), device=member.device) if whole else (slot >= 0).nonzero()[:, 0]
-            answers.append(Answer(kind.head, rows, kind(states, rows, slot[rows])))
+            if len(self.groups) == 1:  # all rows: nothing to pick, nothing to put back in the backward pass
+                answers.append(Answer(kind.head, torch.arange(len(member), device=member.device), kind(states, slot)))
+                continue
+            rows = (slot >= 0).nonzero()[:, 0]
+            answers.append(Answer(kind.head, rows, kind(States(*(t[rows] for t in states)), slot[rows])))
         return answers
 
     def take(self, n: int = 0) -> Params:
@@ -84,12 +86,11 @@ class _Kind(nn.Module):
         self.register_buffer("slot", slot, persistent=False)
         self.register_buffer("wide", torch.arange(widest) < torch.tensor(self.sizes)[:, None], persistent=False)
 
-    def forward(self, states: States, rows: Tensor, slot: Tensor) -> Tensor:
-        read = (states.pooled if self.head.reads == "pooled" else states.tokens)[rows]
-        mask = states.mask[rows]
+    def forward(self, states: States, slot: Tensor) -> Tensor:
+        read = states.pooled if self.head.reads == "pooled" else states.tokens
         if len(self.owners) == 1:
-            return self.head.logits({name: t[0] for name, t in self.stack.items()}, read, mask)
-        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, read, mask)
+            return self.head.logits({name: t.squeeze(0) for name, t in self.stack.items()}, read, states.mask)
+        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, read, states.mask)
         wide = self.wide[slot] if logits.dim() == 2 else self.wide[slot][:, None, :]
         return logits.masked_fill(~wide, float("-inf"))
 

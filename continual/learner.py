@@ -19,6 +19,7 @@ from continual.bank import HeadBank
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
+from continual.later import Later
 from continual.member import Member
 from continual.predict import features, to
 from continual.request import Learn, Learned
@@ -58,13 +59,15 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         losses = self._losses(batch)
-        self._watch(losses.detach(), step)
+        known = Later(losses)
+        # Lightning's wrapper steps like the optimizer it wraps, and counts; it only isn't one by type.
+        optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        optimizer.zero_grad(set_to_none=True)
+        # Members share no value that is trained: what is wrong with the loss of one reaches none of the others.
+        self.manual_backward(losses.sum())
+        self._watch(known.read(), step)
         live = [m.index for m in self.members if m.rate(step) > 0]
         if live:
-            # Lightning's wrapper steps like the optimizer it wraps, and counts; it only isn't one by type.
-            optimizer = cast(torch.optim.Optimizer, self.optimizers())
-            optimizer.zero_grad(set_to_none=True)
-            self.manual_backward(losses[live].sum())
             for index in live:
                 self.members[index].request.strategy.gradients(self.members[index])
             self.slots.clip([request.recipe.clip or math.inf for request in self.requests])
@@ -99,7 +102,7 @@ class Learner(pl.LightningModule):
         return [features(self.model, m.request.train, self.index_of(m)) for m in self.members]
 
     def _losses(self, batch: Batch) -> Tensor:
-        """(N,) each member's mean loss over its own rows, penalties included; 0 for a member without rows."""
+        """(N,) each member's mean loss over its own rows, penalties included; 0 for a member that has none."""
         of = examples(batch)
         member = batch.member if batch.member is not None else torch.zeros_like(of)
         total = torch.zeros(len(self.members), device=of.device, dtype=torch.get_default_dtype())
@@ -117,6 +120,8 @@ class Learner(pl.LightningModule):
         extra = [m.request.strategy.penalty(m, batch) for m in self.members]
         if self.composition is not None:
             extra[0] = extra[0] + self.composition.penalty(self.model)
+        if all(isinstance(e, float) and e == 0 for e in extra):
+            return total
         return total + torch.stack([torch.as_tensor(e, device=total.device, dtype=total.dtype) for e in extra])
 
     def _watch(self, losses: Tensor, step: int) -> None:

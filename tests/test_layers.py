@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types typed secret activation",
+    "errors files types typed secret activation later",
     "folder assets logs method head metric score ledger stream store.card report",
     "adapter",
     "encoder store bank",

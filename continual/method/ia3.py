@@ -43,7 +43,9 @@ class IA3:
         return y * p["shift"].to(y.dtype)
 
     def onto(self, p: Params, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return torch.addcmul(base, y, p["shift"].to(y.dtype))
+        if base is y and y.dtype == p["shift"].dtype:
+            return y * (1 + p["shift"])
+        return torch.addcmul(base, y, p["shift"].to(y.dtype))  # 1 + l - 1 in bfloat16 would lose a small l - 1
 
     def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W's rows times l, and the bias times l."""
