@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from continual.adapter import flatten
 from continual.drive import run_stream
+from continual.method import named
 from continual.parts import Parts
+from continual.predict import to
 from continual.request import Recipe
 from continual.stream.base import Stream
 from continual.task_streams import toy
@@ -39,3 +42,17 @@ def test_a_whole_run_on_the_gpu_agrees_with_the_cpu(tmp_path: Path) -> None:
     assert len(gpu.cells) == len(cpu.cells)
     for one, other in zip(gpu.cells, cpu.cells, strict=True):
         assert one.score == pytest.approx(other.score, abs=0.15)  # a few of 48 rows may fall the other way
+
+
+@pytest.mark.parametrize("name", ["full", "sparse", "bottleneck", "lora", "prefix", "prompt"])
+def test_a_module_loads_into_an_encoder_on_the_card(name: str) -> None:
+    """What is stored lies on the CPU, whatever the encoder runs on: it answers as it does there."""
+    model = tiny.adapted()
+    adapter = tiny.trained(named(name, {"rule": "random"} if name == "sparse" else {}), model)
+    model.load([adapter])
+    wanted = model(tiny.batch())
+    model.load([])
+    model.to("cuda").load([adapter])
+    assert tiny.gap(model(to(tiny.batch(), torch.device("cuda"))).cpu(), wanted) < 1e-4
+    taken, given = flatten(model.take().params), flatten(adapter.params)
+    assert all(torch.equal(taken[key], given[key]) for key in given)

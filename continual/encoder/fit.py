@@ -43,7 +43,8 @@ def _misfit(piece: Piece, address: str, shape: Shape) -> ContinualError:
 
 def require_weights(adapter: Adapter, weights: Mapping[str, Tensor]) -> None:
     """Raises ContinualError for changes of other weights than the encoder's."""
-    method, params = adapter.method, adapter.params[WEIGHTS]
+    method, device = adapter.method, next(iter(weights.values())).device
+    params = {name: tensor.to(device) for name, tensor in adapter.params[WEIGHTS].items()}
     assert isinstance(method, WeightMethod)
     try:
         fits = not params or bool(method.changed(params, weights))
