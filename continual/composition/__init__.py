@@ -13,7 +13,9 @@ from continual import folder
 from continual.adapter import Adapter, unflatten
 from continual.composition.base import Composition, Mixer
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.site import Holder
 from continual.errors import ContinualError
+from continual.typed import tuples
 
 
 def name_of(composition: Composition) -> str:
@@ -27,7 +29,7 @@ def named(name: str, values: dict[str, Any]) -> Composition:
     known = {field.name for field in fields(kind)}
     if extra := set(values) - known:
         raise ContinualError(f"composition {name} does not take {sorted(extra)}; it takes {sorted(known)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    return kind(**tuples(values))
 
 
 def restore(
@@ -35,10 +37,15 @@ def restore(
 ) -> None:
     """Install a stored composition over its adapters, in the order of its parents, with the tensors it learned.
 
+    Where the composition itself leaves all adapters of a site out (``Fusion.kept``), that site's tensors may be there
+    or not: a full composition's tensors are those of the pruned one. A fixed composition has none.
+
     Raises ContinualError where these are not mixers for just these adapters.
     """
     composition.install(model, adapters, seed=0)
-    stored, fresh = unflatten(mixers), model.mixers()
+    pruned = _addresses(adapters) - _addresses(model.loaded)
+    stored = {address: tensors for address, tensors in unflatten(mixers).items() if address not in pruned}
+    fresh = {address: mixer for address, mixer in model.mixers().items() if mixer.state_dict()}
     if odd := sorted(stored.keys() ^ fresh.keys()):
         raise ContinualError(f"the composition's mixers and its adapters' sites differ at: {', '.join(odd)}")
     for address, tensors in stored.items():
@@ -48,11 +55,16 @@ def restore(
             raise ContinualError(f"the mixer at {address} is not one for these adapters: {error}") from error
 
 
+def _addresses(adapters: Sequence[Adapter]) -> set[str]:
+    return {address for adapter in adapters for address in adapter.params}
+
+
 class Watch:
     """Averages what each mixer's weights are while it is entered: over tokens (attention) or rows (gates)."""
 
     def __init__(self, model: AdaptedEncoder) -> None:
         self.mixers = {a: m for a, m in model.mixers().items() if isinstance(m, Mixer)}
+        self.members = {a: s.members for a, s in model.sites.items() if isinstance(s, Holder) and a in self.mixers}
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, float] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -69,6 +81,15 @@ class Watch:
     def means(self) -> dict[str, list[float]]:
         """{address: mean weight of each of the site's members}."""
         return {address: (total / self.counts[address]).tolist() for address, total in self.sums.items()}
+
+    def shares(self) -> dict[str, dict[int, float]]:
+        """{address: {number of a loaded adapter: mean weight of all that it has there}}, as ``prune`` reads them."""
+        found: dict[str, dict[int, float]] = {}
+        for address, means in self.means().items():
+            own = found.setdefault(address, {})
+            for member, mean in zip(self.members[address], means, strict=True):
+                own[member] = own.get(member, 0.0) + mean
+        return found
 
     def _hook(self, address: str) -> Any:
         def count(mixer: Mixer, args: tuple[Any, ...], _: Tensor) -> None:

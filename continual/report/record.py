@@ -109,7 +109,7 @@ class Weights(Strict):
     """What a mixer did at one site, averaged over the target's test tokens (attention) or rows (gates)."""
 
     composition: str
-    kind: Literal["attention", "gate"]
+    kind: Literal["attention", "gate", "fixed"]
     layer: int
     site: str
     members: list[str]

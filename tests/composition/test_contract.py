@@ -38,6 +38,13 @@ def model() -> AdaptedEncoder:
     return tiny.adapted()
 
 
+def learns(model: AdaptedEncoder) -> bool:
+    """Whether what is installed has mixers with parameters; a fixed composition has none."""
+    found = {any(True for _ in mixer.parameters()) for mixer in model.mixers().values()}
+    assert len(found) == 1  # all sites or none
+    return found.pop()
+
+
 def bits(adapters: list[Adapter]) -> list[str]:
     return [adapter.digest() for adapter in adapters]
 
@@ -62,12 +69,32 @@ def test_modules_without_sites_are_refused(composition: Composition, model: Adap
         composition.install(model, [bare, bare], seed=0)
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_module_with_numbers_that_are_not_finite_is_refused_by_name(
+    wrong: float, composition: Composition, model: AdaptedEncoder
+) -> None:
+    good, bad = (tiny.trained(method_named("bottleneck", {}), model, seed) for seed in range(2))
+    address = sorted(bad.params)[-1]
+    name = sorted(bad.params[address])[0]
+    bad.params[address][name].view(-1)[0] = wrong
+    if type(composition).__module__.endswith("unipelt"):
+        pytest.skip("unipelt asks for it in its own file")
+    with pytest.raises(
+        ContinualError, match=f"adapter 1 of 2 .Bottleneck. has NaN or infinity at {address}, in {name}"
+    ):
+        composition.install(model, [good, bad], seed=0)
+
+
 def test_training_moves_the_mixers_and_the_head_alone(composition: Composition, model: AdaptedEncoder) -> None:
     adapters = stack(model, "mixed")  # all meet at one site: alone there, an adapter leaves nothing to attend to
     before = bits(adapters)
     composition.install(model, adapters, seed=5)
-    fresh_mixers = mixer_params(model)
+    fresh_mixers, fixed = mixer_params(model), not learns(model)
     learned = train(model, composition, adapters)
+    assert fixed == (learned.mixers == {})
+    started = tiny.request(model, adapters[0], seed=5).head_params
+    for name, tensor in learned.head_params.items():
+        assert not torch.equal(tensor, started[name]), name
     assert bits(adapters) == before
     assert bits([model.take(n) for n in range(len(adapters))]) == before
     assert learned.mixers.keys() == fresh_mixers.keys()
@@ -113,6 +140,11 @@ def test_mixers_for_other_adapters_are_refused(composition: Composition, model: 
     adapters = tiny.zoo(model)
     composition.install(model, adapters, seed=5)
     mixers = mixer_params(model)
+    with pytest.raises(ContinualError, match="mixer"):
+        restore(model, composition, adapters, {**mixers, "0/ffn_norm/surprise": torch.ones(1)})
+    if not learns(model):
+        assert mixers == {}
+        return
     with pytest.raises(ContinualError, match="mixer"):  # some site has no mixer to take them
         restore(model, composition, adapters[:1], mixers)
     with pytest.raises(ContinualError, match="mixer"):  # some site would keep a fresh mixer
@@ -150,6 +182,62 @@ def test_the_watch_averages_over_tokens_or_rows(composition: Composition, model:
         assert len(means[address]) == len(model.sites[address].members)
         if mixer.kind == "attention":
             assert sum(means[address]) == pytest.approx(1.0, abs=1e-5)
+        by_member = watch.shares()[address]
+        assert set(by_member) == set(model.sites[address].members)
+        assert sum(by_member.values()) == pytest.approx(sum(means[address]))
+
+
+def test_its_kind_says_whether_it_is_learned(composition: Composition, model: AdaptedEncoder) -> None:
+    composition.install(model, tiny.zoo(model), seed=5)
+    assert {mixer.kind == "fixed" for mixer in model.mixers().values()} == {not learns(model)}
+    assert composition.penalty(model) == 0.0 or learns(model)
+
+
+@torch.no_grad()
+def test_padding_and_batch_mates_move_no_answer(composition: Composition) -> None:
+    model = tiny.adapted(dtype=torch.float64)
+    composition.install(model, tiny.zoo(model), seed=5)
+    scatter(model)
+    batch = tiny.batch(rows=4, tokens=9, short=9)
+    wanted = model(batch)
+    assert batch.mask is not None
+    alone = replace(batch, inputs=batch.inputs[1:2], mask=batch.mask[1:2], row=batch.row[1:2])
+    assert tiny.gap(model(alone), wanted[1:2]) <= 1e-10
+    wide = replace(batch, inputs=pad(batch.inputs, 0, 14), mask=pad(batch.mask, 0, 14))
+    other = replace(batch, inputs=pad(batch.inputs, 77, 14), mask=wide.mask)
+    assert tiny.gap(model(wide)[:, :9], wanted) <= 1e-10
+    assert tiny.gap(model(other)[:, :9], wanted) <= 1e-10
+
+
+def pad(tensor: Tensor, value: int, length: int) -> Tensor:
+    return torch.nn.functional.pad(tensor, (0, length - tensor.shape[1]), value=value)
+
+
+@torch.no_grad()
+def test_one_module_and_the_same_module_twice_are_defined(composition: Composition, model: AdaptedEncoder) -> None:
+    batch, one = tiny.batch(), tiny.trained(method_named("bottleneck", {}), model)
+    for adapters in ([one], [one, one]):
+        composition.install(model, adapters, seed=5)
+        assert model(batch).isfinite().all()
+        assert bits([model.take(n) for n in range(len(adapters))]) == bits(adapters)
+
+
+def test_prompts_are_refused_saying_what_can_be_done(composition: Composition, model: AdaptedEncoder) -> None:
+    adapters = [tiny.trained(method_named(name, {}), model) for name in ("bottleneck", "prompt")]
+    with pytest.raises(ContinualError, match="alone or routed.*; compose modules of other methods"):
+        composition.install(model, adapters, seed=0)
+
+
+def test_modules_of_another_encoder_are_refused(composition: Composition, model: AdaptedEncoder) -> None:
+    foreign = tiny.trained(method_named("bottleneck", {}), model)
+    foreign = replace(foreign, params={f"7/{a.split('/')[1]}": p for a, p in foreign.params.items()})
+    with pytest.raises(ContinualError, match="this encoder has"):
+        composition.install(model, [foreign, foreign], seed=0)
+
+
+def test_none_at_all_is_refused(composition: Composition, model: AdaptedEncoder) -> None:
+    with pytest.raises(ContinualError, match="sites; these have none"):
+        composition.install(model, [], seed=0)
 
 
 def test_with_patience_the_mixers_are_those_of_the_best_epoch(composition: Composition, model: AdaptedEncoder) -> None:
