@@ -32,6 +32,8 @@ HOMES = {
     "method": "continual.method",
     "strategy": "continual.strategy",
     "composition": "continual.composition",
+    "merging": "continual.merging",
+    "prune": "continual.pruner",
     "evaluate": "continual.evaluate",
     "logger": "continual.logs",
 }
@@ -57,8 +59,8 @@ def build(config: DictConfig) -> Parts:
     recipe = call(Recipe, under("optimizer", plain["optimizer"]) | learning)
     machine = call(Machine, trainer)
     method, strategy, evaluate = (_make(group, plain[group]) for group in ("method", "strategy", "evaluate"))
-    chosen = plain["composition"] or {}
-    compositions = tuple(_make("composition", node, f"composition.{name}") for name, node in chosen.items())
+    compositions, mergings = _several("composition", plain), _several("merging", plain)
+    prune = _make("prune", plain["prune"]) if plain["prune"] else None
     make_loggers = _make("logger", plain["logger"])
     runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
     stream = Stream(str(plain["stream"]["_target_"]).split(".")[-2], tuple(_make("stream", plain["stream"])))
@@ -69,6 +71,9 @@ def build(config: DictConfig) -> Parts:
         method=method,
         strategy=strategy,
         compositions=compositions,
+        mergings=mergings,
+        sources=plain["sources"],
+        prune=prune,
         recipe=recipe,
         evaluate=evaluate,
         machine=machine,
@@ -99,6 +104,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 def _check_plain(plain: dict[str, Any]) -> None:
     """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
     kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
+    kinds |= {"sources": tuple[str, ...]}
     wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
     if wrong:
         raise ContinualError("; ".join(wrong))
@@ -121,6 +127,12 @@ def _make(group: str, node: Mapping[str, Any], path: str = "") -> Any:
     path = path or group
     values = {key: value for key, value in node.items() if key != "_target_"}
     return call(_component(group, str(node.get("_target_", "")), path), under(path, values))
+
+
+def _several(group: str, plain: Mapping[str, Any]) -> tuple[Any, ...]:
+    """All of a group of which a run may have none, one or many."""
+    chosen = plain[group] or {}
+    return tuple(_make(group, node, f"{group}.{name}") for name, node in chosen.items())
 
 
 def _component(group: str, target: str, path: str) -> Callable[..., Any]:

@@ -1,32 +1,55 @@
-"""The composition stage of a run: learn to compose what is stored, and compare it with its best single module."""
+"""The composition stage of a run: learn to compose what is stored, merge it, prune it; compare with one module."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from continual import composition as compositions
-from continual import method
+from continual import folder, information, merging, method, prune
 from continual.adapter import Adapter, flatten, tensors_digest
-from continual.composition.base import Composition, Mixer
-from continual.encoder.site import Site
+from continual.compare import Candidate, compare
+from continual.composition.base import Composition
+from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
-from continual.evaluate import score_of
-from continual.report.record import Gain, Weights
+from continual.merging.base import Merging
+from continual.recall import adapters, member, recall
 from continual.request import Learn, Learned
-from continual.score.base import Floats, paired, value
 from continual.session import Kept, Session
+from continual.store import Entry
 from continual.stream.base import Task
 
 Stage = Generator[list[Learn], list[Learned], None]
+Answer = Generator[list[Learn], list[Learned], Kept | None]
+
+
+@dataclass(frozen=True)
+class Still:
+    """Modules that stay as they are, without a mixer: the head alone learns."""
+
+    lr: float | None = None
+    epochs: int | None = None
+    methods: tuple[str, ...] = ()
+
+    sources: ClassVar[Literal["stream", "target"]] = "stream"
+
+    def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
+        model.mix(None)
+        model.load(adapters)
+
+    def penalty(self, model: AdaptedEncoder) -> Tensor | float:
+        return 0.0
 
 
 def compose(session: Session) -> Stage:
-    """For the target task: the references (head alone, a module per method), each composition, then the gains."""
+    """For the target task: the references (head alone, a module per method), each composition, each merging; gains."""
     parts = session.parts
     task = parts.stream.tasks[parts.target_index]
     own = session.good(parts.target_index)
-    if not parts.compositions:
+    if not parts.compositions and not parts.mergings:
         return
     if own is None:
         _skip(session, "compositions", f"the target {task.name} has no module")
@@ -34,16 +57,20 @@ def compose(session: Session) -> Stage:
     singles = [own]
     if own.module.method != "head":
         yield from _module(session, task, "head")
-    composed: list[tuple[Composition, Kept]] = []
+    candidates: list[Candidate] = []
     for composition in parts.compositions:
         for name in composition.methods:
             if name != own.module.method:
                 singles += yield from _module(session, task, name)
-        members = _members(session, composition, own)
-        kept = yield from _learn(session, task, composition, members, own)
+        kept = yield from _mix(session, task, composition, own)
         if kept is not None:
-            composed.append((composition, kept))
-    _compare(session, task, _distinct(singles), composed)
+            candidates.append(Candidate(compositions.name_of(composition), kept))
+            candidates += _pruned(session, task, composition, kept)
+    for rule in parts.mergings:
+        kept = yield from _merge(session, task, rule, own)
+        if kept is not None:
+            candidates.append(Candidate(merging.name_of(rule), kept))
+    compare(session, task, list({one.key: one for one in singles}.values()), candidates)
 
 
 def _module(session: Session, task: Task, name: str) -> Generator[list[Learn], list[Learned], list[Kept]]:
@@ -59,138 +86,115 @@ def _module(session: Session, task: Task, name: str) -> Generator[list[Learn], l
     return [kept] if kept.module.status == "ok" else []
 
 
-def _members(session: Session, composition: Composition, own: Kept) -> list[Kept]:
-    """The stored modules that a composition is over."""
-    count = len(session.parts.stream.tasks)
-    if composition.sources == "stream":
-        return [kept for i in range(count) if (kept := session.good(i)) is not None]
-    own_or = {own.module.method: own}
-    task = own.module.task
-    found = [own_or.get(name) or session.kept(f"{name}/{task}") for name in composition.methods]
-    return [kept for kept in found if kept is not None and kept.module.status == "ok"]
+def _members(session: Session, sources: str, methods: Sequence[str], own: Kept) -> list[Entry]:
+    """The stored modules that something is composed of: each once."""
+    if sources == "stream":
+        count = len(session.parts.stream.tasks)
+        found = [kept.module.digest for i in range(count) if (kept := session.good(i)) is not None]
+        found += session.parts.source_digests
+    else:
+        of_target = [session.kept(f"{name}/{own.module.task}") for name in methods if name != own.module.method]
+        good = {kept.module.method: kept for kept in of_target if kept is not None and kept.module.status == "ok"}
+        good[own.module.method] = own
+        found = [good[name].module.digest for name in methods if name in good]
+    return [member(session.store, digest, session.parts.encoder) for digest in dict.fromkeys(found)]
 
 
-def _learn(
-    session: Session, task: Task, composition: Composition, members: list[Kept], own: Kept
-) -> Generator[list[Learn], list[Learned], Kept | None]:
+def _mix(session: Session, task: Task, composition: Composition, own: Kept) -> Answer:
     """Train the mixer and the target's head over the frozen members, which are proven unchanged afterwards."""
     name = compositions.name_of(composition)
     if (kept := session.kept(name)) is not None:
         return kept if kept.module.status == "ok" else None
-    adapters = tuple(session.adapter(kept) for kept in members)
+    entries = _members(session, composition.sources, composition.methods, own)
+    members = adapters(entries)
     try:
-        composition.install(session.model, adapters, 0)
+        composition.install(session.model, members, 0)
     except ContinualError as error:
         _skip(session, name, str(error))
         return None
     if not session.model.mixers():
         _skip(session, name, f"the {own.module.method} modules act on no site where a mixer could be")
         return None
-    request = session.request(name, task, adapters, composition=composition)
+    request = session.request(name, task, members, composition=composition)
     # The head goes on from that of the target's own module, so a composition starts where the single module ended.
     request = replace(request, head_params=session.store.get(own.module.digest).head)
     session.parts.progress.begin(f"compose {name} of {len(members)} modules for {task.name}")
     [learned] = yield [request]
-    _require_unchanged(session, adapters)
-    kept = session.keep(name, task, request, learned, tuple(kept.module.digest for kept in members))
+    _require_unchanged(session, session.model.loaded)
+    kept = session.keep(name, task, request, learned, tuple(entry.digest for entry in entries))
     session.parts.progress.end(session.outcome(kept))
     return kept if kept.module.status == "ok" else None
 
 
-def _compare(session: Session, task: Task, singles: list[Kept], composed: list[tuple[Composition, Kept]]) -> None:
-    """Rows of the ledger and gains: each composition against the best single module and against the head alone.
-
-    The best single module is chosen on validation rows; test rows decide nothing.
-    """
-    references: dict[str, Floats] = {}
-    best = max(singles, key=lambda kept: kept.module.valid_score or 0.0)
-    heads = [kept for kept in singles if kept.module.method == "head"]
-    head_only = heads[0] if heads else session.kept(f"head/{task.name}")
-    for stage, kept in (("single", best), ("head", head_only)):
-        if kept is not None and kept.module.status == "ok":
-            session.model.mix(None)
-            session.model.load([session.adapter(kept)])
-            references[stage] = _stats(session, task, kept)
-            _enter(session, stage, [kept.module.digest], references[stage])
-    for composition, kept in composed:
-        name = compositions.name_of(composition)
-        adapters = [_by_digest(session, digest) for digest in kept.module.parents]
-        entry = session.store.get(kept.module.digest)
-        compositions.restore(session.model, composition, adapters, entry.tensors)
-        with compositions.Watch(session.model) as watch:
-            stats = _stats(session, task, kept)
-        _enter(session, name, [kept.module.digest], stats)
-        session.weights += _weights(session, name, kept, watch)
-        session.gains += [_gain(session, name, task, stats, stage, other) for stage, other in references.items()]
-    session.model.mix(None)
+def _merge(session: Session, task: Task, rule: Merging, own: Kept) -> Answer:
+    """One new module out of the members; the target's head is trained over it."""
+    name = merging.name_of(rule)
+    if (kept := session.kept(name)) is not None:
+        return kept if kept.module.status == "ok" else None
+    entries = _members(session, "stream", (), own)
+    try:
+        fishers = [_fisher(session, entry, rule.rows) for entry in entries] if rule.rows else []
+        made = rule.merge(adapters(entries), fishers)
+    except ContinualError as error:
+        _skip(session, name, str(error))
+        return None
+    request = session.request(name, task, (made,), composition=Still())
+    request = replace(request, head_params=session.store.get(own.module.digest).head)
+    session.parts.progress.begin(f"merge {name} of {len(entries)} modules for {task.name}")
+    [learned] = yield [request]
+    _require_unchanged(session, (made,))
+    parents, how = tuple(entry.digest for entry in entries), {"merging": [name, folder.arguments(rule)]}
+    kept = session.keep(name, task, replace(request, composition=None), learned, parents, name, how)
+    session.parts.progress.end(session.outcome(kept))
+    return kept if kept.module.status == "ok" else None
 
 
-def _stats(session: Session, task: Task, kept: Kept) -> Floats:
-    return session.evaluator.stats(task, session.store.get(kept.module.digest).head)
-
-
-def _enter(session: Session, stage: str, digests: list[str], stats: Floats) -> None:
-    after, index = len(session.parts.stream.tasks) - 1, session.parts.target_index
-    if not session.ledger.row(stage, after):
-        task = session.parts.stream.tasks[index]
-        key = session.evaluator.key(digests, task)
-        session.ledger.add([session.evaluator.cell(stage, after, index, task, stats, key)])
-
-
-def _gain(session: Session, name: str, task: Task, stats: Floats, stage: str, reference: Floats) -> Gain:
-    score = score_of(task)
-    gain, low, high = paired(score, stats, reference, session.parts.seed)
-    return Gain(
-        composition=name,
-        task=task.name,
-        versus="single" if stage == "single" else "head",
-        score=value(score, stats),
-        reference=value(score, reference),
-        gain=gain,
-        low=low,
-        high=high,
-        n=len(stats),
-    )
-
-
-def _weights(session: Session, name: str, kept: Kept, watch: compositions.Watch) -> list[Weights]:
-    """Mean weight of each member at each site, over the target's test tokens (attention) or rows (gates).
-
-    A bundle is a member with each of its parts that act there.
-    """
-    labels = [_label(session, digest, kept) for digest in kept.module.parents]
-    rows = []
-    for address, means in watch.means().items():
-        layer, site_name = address.split("/")
-        mixer, site = watch.mixers[address], session.model.sites[address]
-        assert isinstance(mixer, Mixer)
-        assert isinstance(site, Site)
-        members = [f"{labels[i]} {group.part}".strip() for group in site.stacks for i in group.owners]
-        rows.append(
-            Weights(composition=name, kind=mixer.kind, layer=int(layer), site=site_name, members=members, mean=means)
+def _fisher(session: Session, entry: Entry, rows: int) -> information.Vector:
+    """On the training rows of the task that the module was learned on, which must be of this run."""
+    names = {kept.module.task for kept in session.journal if kept.module.digest == entry.digest}
+    task = next((task for task in session.parts.stream.tasks if task.name in names), None)
+    if task is None:
+        raise ContinualError(
+            f"the module {entry.digest[:16]} was learned on rows that this run has not; leave it out of sources, or "
+            "merge by another rule than fisher"
         )
-    return rows
+    found = recall(session.store, entry.digest, session.parts.encoder)
+    assert found.head is not None
+    data = session.reader(task.train, found.head, task.labels)
+    return information.fisher(session.model, found.adapters[0], found.head, found.head_params, data, rows)
 
 
-def _label(session: Session, digest: str, kept: Kept) -> str:
-    """What tells the members apart: the task they were learned on, or the method, where the task is the same."""
-    parents = [k for k in session.journal if k.module.digest in kept.module.parents]
-    module = next(k.module for k in parents if k.module.digest == digest)
-    tasks = [k.module.task for k in parents]
-    return module.method if len(set(tasks)) == 1 else module.task
+def _pruned(session: Session, task: Task, composition: Composition, kept: Kept) -> list[Candidate]:
+    """The composition without the members that it hardly uses, where the run prunes and the composition can be."""
+    pruner, name = session.parts.prune, f"{compositions.name_of(composition)}.pruned"
+    if pruner is None or not hasattr(composition, "kept"):
+        return []
+    if (found := session.kept(name)) is not None:
+        return [Candidate(name, found)]
+    session.parts.progress.begin(f"prune {compositions.name_of(composition)} for {task.name}")
+    full = recall(session.store, kept.module.digest, session.parts.encoder)
+    full.install(session.model)
+    with compositions.Watch(session.model) as watch:
+        session.valid_score(task, full.head_params)
+
+    def scored(less: prune.Kept) -> float:
+        replace(full, composition=_keeping(composition, less)).install(session.model)
+        return session.valid_score(task, full.head_params)
+
+    chosen = pruner.choose(watch.shares(), scored)
+    tensors = {key: t for key, t in full.mixers.items() if chosen.get(key.rsplit("/", 1)[0]) != ()}
+    found = session.derive(name, task, kept, folder.arguments(_keeping(composition, chosen)), tensors, scored(chosen))
+    session.parts.progress.end(session.outcome(found))
+    return [Candidate(name, found)]
 
 
-def _by_digest(session: Session, digest: str) -> Adapter:
-    return session.adapter(next(kept for kept in session.journal if kept.module.digest == digest))
+def _keeping(composition: Composition, kept: prune.Kept) -> Composition:
+    return replace(composition, kept=dict(kept))  # type: ignore[type-var]
 
 
-def _distinct(kept: list[Kept]) -> list[Kept]:
-    return list({one.key: one for one in kept}.values())
-
-
-def _require_unchanged(session: Session, adapters: tuple[Adapter, ...]) -> None:
+def _require_unchanged(session: Session, given: Sequence[Adapter]) -> None:
     """What is loaded now is bit for bit what was loaded before training."""
-    for index, adapter in enumerate(adapters):
+    for index, adapter in enumerate(given):
         if tensors_digest(flatten(session.model.take(index).params)) != tensors_digest(flatten(adapter.params)):
             raise RuntimeError(f"training a composition changed its frozen adapter {index}: this is a bug, report it")
 

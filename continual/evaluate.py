@@ -19,7 +19,7 @@ from continual.ledger import Cell, Ledger
 from continual.method.base import Params
 from continual.predict import answers, features
 from continual.score.base import Floats, Score, interval, value
-from continual.stream.base import Example, Task
+from continual.stream.base import Example, Rows, Task
 from continual.stream.text import Reader
 from continual.stream.units import Encoded
 
@@ -79,10 +79,13 @@ class Evaluator:
         low, high = interval(score, stats, self.seed)
         return Cell(stage, after, index, value(score, stats), len(stats), low, high, "own", key)
 
-    def stats(self, task: Task, head_params: Params) -> Floats:
-        """(n, k) the statistics of the task's score, answered by what is loaded in the encoder now, and this head."""
+    def stats(self, task: Task, head_params: Params, rows: Rows | None = None) -> Floats:
+        """(n, k) the statistics of the task's score, answered by what is loaded in the encoder now, and this head.
+
+        Of the test rows, or of ``rows``.
+        """
         kind = head.named(task.head)
-        data = self.reader(task.test, kind, task.labels)
+        data = self.reader(task.test if rows is None else rows, kind, task.labels)
         bank = HeadBank([(kind, head_params)]).to(next(self.model.encoder.parameters()).device)
         self.forwarded += len(data.inputs)
         return score_of(task).rows(answers(self.model, bank, data), data.wanted, task.labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 import continual
 from continual import composition as compositions
-from continual import folder, method
+from continual import folder, merging, method
 from continual.composition.base import Composition
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
@@ -18,10 +18,14 @@ from continual.encoder.frozen import Encoder
 from continual.errors import ContinualError, unknown
 from continual.evaluate import Evaluate
 from continual.files import canonical, sha256
+from continual.merging.base import Merging
 from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
+from continual.pruner import Pruner
+from continual.recall import member
 from continual.request import Recipe
+from continual.store import Store
 from continual.store.card import NAME
 from continual.strategy.base import Strategy
 from continual.strategy.isolated import Isolated
@@ -32,7 +36,9 @@ from continual.trainer import Machine
 @dataclass(frozen=True)
 class Parts:
     """target  name of the task that compositions are learned for; None: the one with the fewest training rows
-    config  a configuration to keep in the record, for the reader; results do not depend on it
+    sources  stored modules, by digest, name or name/version, that are composed and merged beside the stream's own
+    prune    how learned compositions are made smaller afterwards; None: not at all
+    config   a configuration to keep in the record, for the reader; results do not depend on it
     """
 
     encoder: Encoder
@@ -40,6 +46,9 @@ class Parts:
     method: Described = field(default_factory=Bottleneck)
     strategy: Strategy = field(default_factory=Isolated)
     compositions: tuple[Composition, ...] = field(default_factory=lambda: (Fusion(), UniPELT()))
+    mergings: tuple[Merging, ...] = ()
+    sources: tuple[str, ...] = ()
+    prune: Pruner | None = None
     recipe: Recipe = field(default_factory=Recipe)
     evaluate: Evaluate = field(default_factory=Evaluate)
     machine: Machine = field(default_factory=Machine)
@@ -89,6 +98,11 @@ class Parts:
                 method.named(name, {})
             if composition.lr is not None and not 0 < composition.lr < float("inf"):
                 raise ContinualError(f"composition.{kind}.lr must be above 0, got {composition.lr}")
+        rules = [merging.name_of(rule) for rule in self.mergings]
+        if twice := sorted({name for name in rules if rules.count(name) > 1}):
+            raise ContinualError(f"merging {', '.join(twice)} is given twice; give each once, or make two runs")
+        if double := sorted({reference for reference in self.sources if self.sources.count(reference) > 1}):
+            raise ContinualError(f"sources has {', '.join(double)} twice; name each stored module once")
 
     @cached_property
     def choices(self) -> dict[str, Any]:
@@ -102,6 +116,9 @@ class Parts:
             "method": [method.name_of(self.method), folder.arguments(self.method)],
             "strategy": [self.strategy_name, folder.arguments(self.strategy)],
             "compositions": [[compositions.name_of(c), folder.arguments(c)] for c in self.compositions],
+            "mergings": [[merging.name_of(rule), folder.arguments(rule)] for rule in self.mergings],
+            "sources": list(self.source_digests),
+            "prune": self.prune and [type(self.prune).__name__, folder.arguments(self.prune)],
             "recipe": folder.arguments(self.recipe),
             "evaluate": folder.arguments(self.evaluate),
             "precision": self.machine.precision,
@@ -113,6 +130,12 @@ class Parts:
     @cached_property
     def run_id(self) -> str:
         return sha256(canonical(self.choices))[:16]
+
+    @cached_property
+    def source_digests(self) -> tuple[str, ...]:
+        """Of what ``sources`` names now. Raises ContinualError for what is not there, or cannot be composed."""
+        store = Store(self.store)
+        return tuple(member(store, reference, self.encoder).digest for reference in self.sources)
 
     @property
     def strategy_name(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from continual import composition as compositions
 from continual import folder, head, method
@@ -17,10 +19,11 @@ from continual.errors import ContinualError
 from continual.evaluate import Evaluator, score_of
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
 from continual.ledger import Ledger
-from continual.method.base import Described
+from continual.method.base import Described, Params
 from continual.parts import Parts
 from continual.report.record import Gain, Module, Record, Weights, load
 from continual.request import Learn, Learned
+from continual.score.base import value
 from continual.store import Card, EncoderRef, Store, require
 from continual.stream.base import Task
 from continual.stream.image import ImageReader
@@ -131,15 +134,28 @@ class Session:
             composition=composition,
         )
 
-    def keep(self, key: str, task: Task, request: Learn, learned: Learned, parents: tuple[str, ...] = ()) -> Kept:
-        """Store what was learned and enter it in the journal; what diverged is entered, but not stored."""
+    def keep(
+        self,
+        key: str,
+        task: Task,
+        request: Learn,
+        learned: Learned,
+        parents: tuple[str, ...] = (),
+        label: str = "",
+        how: Mapping[str, Any] | None = None,
+    ) -> Kept:
+        """Store what was learned and enter it in the journal; what diverged is entered, but not stored.
+
+        ``label`` names it where it is more than its method; ``how`` goes into the card's origin.
+        """
         composition, why = request.composition, learned.diverged or _not_finite(learned)
-        label = method.name_of(learned.adapter.method) if composition is None else compositions.name_of(composition)
+        kind = method.name_of(learned.adapter.method) if composition is None else compositions.name_of(composition)
+        label = label or kind
         name = self._name(task, label)
         digest, version, size = "", 0, 0
         if not why:
             tensors = flatten(learned.adapter.params) if composition is None else learned.mixers
-            card = self._card(task, request, label, parents, learned)
+            card = self._card(task, request, kind, parents, learned, how or {})
             digest, version = self.store.put(name, card, tensors, learned.head_params)
             size = self.store.size(digest)
         module = Module(
@@ -159,6 +175,32 @@ class Session:
             bytes=size,
             valid_score=None if why else learned.valid_score,
         )
+        return self._entered(key, module)
+
+    def derive(
+        self,
+        key: str,
+        task: Task,
+        kept: Kept,
+        arguments: dict[str, Any],
+        tensors: dict[str, Tensor],
+        valid_score: float,
+    ) -> Kept:
+        """Store what a composition became without training: other arguments, some of its tensors, the same head."""
+        entry, name = self.store.get(kept.module.digest), self._name(task, key)
+        origin = {**entry.card.origin, "derived_from": kept.module.digest, "valid_score": valid_score}
+        card = entry.card.model_copy(update={"arguments": arguments, "origin": origin})
+        digest, version = self.store.put(name, card, tensors, entry.head)
+        new = {"name": name, "version": version, "digest": digest, "bytes": self.store.size(digest)}
+        new |= {"method": key, "seconds": 0.0, "steps": 0, "valid_score": valid_score}
+        return self._entered(key, kept.module.model_copy(update=new))
+
+    def valid_score(self, task: Task, head_params: Params) -> float:
+        """On the task's validation rows, of what is loaded in the encoder now."""
+        stats = self.evaluator.stats(task, head_params, task.valid)
+        return value(score_of(task), stats)
+
+    def _entered(self, key: str, module: Module) -> Kept:
         kept = Kept(key, module)
         append_line(self.folder / "modules.jsonl", {"key": key, "module": module.model_dump(mode="json")})
         self.journal.append(kept)
@@ -176,12 +218,20 @@ class Session:
             return f"DIVERGED, {module.why}: kept as it was before, {valid}"
         return f"{valid}, {module.trainable:,} parameters, {module.steps} steps"
 
-    def _card(self, task: Task, request: Learn, label: str, parents: tuple[str, ...], learned: Learned) -> Card:
+    def _card(
+        self,
+        task: Task,
+        request: Learn,
+        kind: str,
+        parents: tuple[str, ...],
+        learned: Learned,
+        how: Mapping[str, Any],
+    ) -> Card:
         parts, encoder = self.parts, self.parts.encoder
         what = request.composition or request.adapters[0].method
         return Card(
             kind="adapter" if request.composition is None else "composition",
-            method=label,
+            method=kind,
             arguments=folder.arguments(what if request.composition else learned.adapter.method),
             encoder=EncoderRef(name=encoder.name, revision=encoder.revision, fingerprint=encoder.fingerprint),
             pooling=encoder.pooling,
@@ -200,6 +250,7 @@ class Session:
                 "trainable": learned.trainable,
                 "valid_score": learned.valid_score,
                 "code": parts.choices["code"],
+                **how,
             },
         )
 
