@@ -65,7 +65,8 @@ class Average:
         model.load(adapters)
 
         def mean(site: Site) -> Mixer:
-            return _Mean(torch.tensor([weights[member] for member in site.members]) / sum(weights))
+            own = [weights[member] / sum(weights) for member in site.members]
+            return _Mean(torch.tensor(own, dtype=torch.float64))
 
         model.mix(mean)
 

@@ -224,7 +224,7 @@ def test_one_module_and_the_same_module_twice_are_defined(composition: Compositi
 
 def test_prompts_are_refused_saying_what_can_be_done(composition: Composition, model: AdaptedEncoder) -> None:
     adapters = [tiny.trained(method_named(name, {}), model) for name in ("bottleneck", "prompt")]
-    with pytest.raises(ContinualError, match="alone or routed.*; compose modules of other methods"):
+    with pytest.raises(ContinualError, match=r"alone or routed.*; compose modules of other methods"):
         composition.install(model, adapters, seed=0)
 
 

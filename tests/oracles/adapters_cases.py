@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.oracles.adapters_compositions import WHAT
+
 MLP = "prefix_length=5,bottleneck_size=16"  # a prefix as an MLP
 
 # name -> (AdapterHub's configuration string, what it computes)
@@ -209,5 +211,7 @@ def page(saved_by_library: dict[str, bool]) -> str:
         mark = "" if saved_by_library[name] else " †"
         lines.append(f"- **{name}**{mark} `{config}`: {what}.")
     lines += ["", "Saved in another way:", "", *(f"- **{name}**: {what}." for name, what in OTHERS.items())]
+    lines += ["", "Over the members of `fusion_dynamic`, outputs alone, in `compositions/`:", ""]
+    lines += [f"- **{name}**: {what}." for name, what in WHAT.items()]
     lines += ["", "The library itself refuses, when the adapter is added or used:", ""]
     return "\n".join([*lines, *(f"- `{config}`: {error}" for config, error in REFUSED.items())]) + "\n"

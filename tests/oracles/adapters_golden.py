@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.oracles import adapters_compositions as compositions
 from tests.oracles.adapters_cases import CASES, REFUSED, page
 from tests.oracles.adapters_tiny import NAME, Tensors, base, both, fill, fresh, hidden, inputs, own
 
@@ -163,6 +164,7 @@ def main(out: Path) -> None:
     index["seq_bn_bare_model"] = record(out, "seq_bn_bare_model", "BertModel", "seq_bn[reduction_factor=4]")
     index |= {f"fusion_{kind}": record_fusion(out, f"fusion_{kind}", kind) for kind in ("dynamic", "static")}
     index |= {name: record_head(out, name) for name in ("head_classification", "head_tagging", "head_static")}
+    compositions.record(out)
     model = fresh(out)
     model.add_adapter(NAME, config=CASES["prefix_flat"][0])
     fill(own(model, f".{NAME}."))
