@@ -14,7 +14,9 @@ from continual.composition.base import Mixer
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.site import Parts, Site
 from continual.method.base import Params
+from continual.method.bitfit import BitFit
 from continual.method.bottleneck import Bottleneck
+from continual.method.ia3 import IA3
 from continual.method.lora import LoRA
 from continual.types import Shape
 from tests import tiny
@@ -48,6 +50,7 @@ STACKS = {
     "loras": [LoRA(rank=1, targets=NORM), LoRA(rank=4, alpha=3.0, targets=NORM)],
     "mixed": [Bottleneck(8), LoRA(rank=2, targets=NORM), Bottleneck(4)],
     "with a diagonal": [Scale(), Bottleneck(8), Scale(), LoRA(rank=2, targets=NORM)],
+    "with a bias and a scale": [BitFit(targets=NORM), Bottleneck(8), IA3(targets=NORM), LoRA(rank=2, targets=NORM)],
 }
 
 
@@ -62,6 +65,14 @@ def scatter(model: AdaptedEncoder) -> None:
         for mixer in model.mixers().values():
             for parameter in mixer.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=rng).to(parameter) * 0.3)
+
+
+def weights_at(model: AdaptedEncoder, address: str) -> list[Tensor]:
+    """The attention of a site, in every forward that follows."""
+    seen: list[Tensor] = []
+    mixer = model.mixers()[address]
+    mixer.register_forward_hook(lambda module, args, _: seen.append(module.weights(*args)))
+    return seen
 
 
 class ByHand:
