@@ -1,0 +1,27 @@
+"""How several stored modules become one without training, one file a rule."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from continual import folder
+from continual.errors import ContinualError
+from continual.merging.base import Merging
+
+
+def name_of(merging: Merging) -> str:
+    """The name under which ``named`` finds it again: its file's."""
+    return folder.name_of(__name__, merging)
+
+
+def named(name: str, values: dict[str, Any]) -> Merging:
+    """The merging a card names; a card can reach no class outside this folder.
+
+    Raises ContinualError for an unknown name or unknown arguments.
+    """
+    kind = folder.component(__name__, name)
+    known = {field.name for field in fields(kind)}
+    if extra := set(values) - known:
+        raise ContinualError(f"merging {name} does not take {sorted(extra)}; it takes {sorted(known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
