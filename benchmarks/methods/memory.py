@@ -135,13 +135,13 @@ def resident(name: str, row: str, batch: int) -> dict[str, Any]:
     return {"loaded": loaded, "peak": status("VmHWM"), "weights": weights}
 
 
-def reset_peak() -> int:
-    Path("/proc/self/clear_refs").write_text("5")
-    return status("VmRSS")
+def reset_peak(process: int | str = "self") -> int:
+    Path(f"/proc/{process}/clear_refs").write_text("5")
+    return status("VmRSS", process)
 
 
-def status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def status(key: str, process: int | str = "self") -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
 

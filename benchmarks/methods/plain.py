@@ -24,7 +24,7 @@ class Plain:
     def step(self) -> float:
         started = self._now()
         with torch.autocast(self.ids.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = F.cross_entropy(self.head(self.pooled()), self.labels)
+            loss = self.loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -33,6 +33,9 @@ class Plain:
         if not torch.isfinite(loss):
             raise ArithmeticError("the reference's loss is not finite")
         return seconds
+
+    def loss(self) -> Tensor:
+        return F.cross_entropy(self.head(self.pooled()), self.labels)
 
     def pooled(self) -> Tensor:
         """(B, d); states in front of the text's, a prompt's, are left out."""

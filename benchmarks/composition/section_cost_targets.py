@@ -1,0 +1,62 @@
+"""What AdapterFusion's cost must reach, and whether a record of ``cost.py`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tables import ratio, table
+
+
+class Target(NamedTuple):
+    """``found``: a value, and how it is shown."""
+
+    what: str
+    found: tuple[float, str]
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def row(self) -> list[str]:
+        value, text = self.found
+        met = value >= self.least if self.least is not None else self.most is not None and value <= self.most
+        must = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:.2g}"
+        return [self.what, text, must, "yes" if met else "**no**"]
+
+
+def targets(rows: Mapping[str, Any]) -> str:
+    found = (*_speeds(rows), *_sizes(rows), *_forms(rows))
+    return table(["", "measured", "must", "met"], [target.row for target in found])
+
+
+def beside(memory: Mapping[str, int]) -> int:
+    """Bytes that training needs beside the loaded model."""
+    return memory["peak"] - memory["loaded"]
+
+
+def _speeds(rows: Mapping[str, Any]) -> Iterator[Target]:
+    for count, must in (("8", 2.0), ("32", 4.0)):
+        if row := rows.get(count):
+            step, forward = row["step"], row["forward"]
+            yield Target(f"step of {count}, `adapters` ÷ ours", ratio(step["adapters"], step["ours"]), must)
+            yield Target(f"step of {count}, `adapters`, no dropout ÷ ours", ratio(step["still"], step["ours"]), must)
+            yield Target(f"forward of {count}, `adapters` ÷ ours", ratio(forward["adapters"], forward["ours"]), must)
+
+
+def _sizes(rows: Mapping[str, Any]) -> Iterator[Target]:
+    if not (row := rows.get("32")):
+        return
+    for name, how in (("adapters", ""), ("still", ", no dropout")):
+        share = beside(row["memory"]["ours"]) / beside(row["memory"][name])
+        yield Target(f"memory of 32, ours ÷ `adapters`{how}", (share, f"{share:.2f}"), most=1 / 3)
+    if "two" in row["step"]:
+        yield Target("our step of 32 ÷ of 2", ratio(row["step"]["ours"], row["step"]["two"]), most=1.5)
+
+
+def _forms(rows: Mapping[str, Any]) -> Iterator[Target]:
+    if rows:
+        worst = max(row["direct"][what] for row in rows.values() for what in ("output", "gradient"))
+        yield Target("rank space and direct form apart, at most", (worst, f"{worst:.1e}"), most=1e-4)
+    for count, row in rows.items():
+        if pruned := row["forward"].get("pruned"):
+            yield Target(f"forward of {count} ÷ pruned to 2", ratio(row["forward"]["ours"], pruned), 1.5)
