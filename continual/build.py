@@ -33,7 +33,7 @@ HOMES = {
     "strategy": "continual.strategy",
     "composition": "continual.composition",
     "merging": "continual.merging",
-    "prune": "continual.pruner",
+    "prune": "continual.pruning",
     "evaluate": "continual.evaluate",
     "logger": "continual.logs",
 }

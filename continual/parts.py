@@ -22,7 +22,7 @@ from continual.merging.base import Merging
 from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
-from continual.pruner import Pruner
+from continual.pruning.base import Pruner
 from continual.recall import member
 from continual.request import Recipe
 from continual.store import Store
@@ -118,7 +118,7 @@ class Parts:
             "compositions": [[compositions.name_of(c), folder.arguments(c)] for c in self.compositions],
             "mergings": [[merging.name_of(rule), folder.arguments(rule)] for rule in self.mergings],
             "sources": list(self.source_digests),
-            "prune": self.prune and [type(self.prune).__name__, folder.arguments(self.prune)],
+            "prune": self.prune and [folder.name_of("continual.pruning", self.prune), folder.arguments(self.prune)],
             "recipe": folder.arguments(self.recipe),
             "evaluate": folder.arguments(self.evaluate),
             "precision": self.machine.precision,

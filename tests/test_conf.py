@@ -128,7 +128,7 @@ def test_whatever_can_be_chosen_composes(overrides: list[str]) -> None:
     assert {"method", "stream", "strategy", "trainer"} <= set(cfg)
     for override in overrides:
         key, _, value = override.partition("=")
-        if key in HOMES and key not in ("composition", "encoder", "evaluate"):
+        if key in HOMES and key not in ("composition", "merging", "encoder", "evaluate"):
             name = PRESETS.get(value, value)
             assert f".{name}." in cfg[key]._target_ or cfg[key]._target_.endswith(f".{name}")
 

@@ -20,7 +20,8 @@ from continual.errors import ContinualError
 from continual.merging import named as merging
 from continual.method.lora import LoRA
 from continual.parts import Parts
-from continual.pruner import Automatic, Top
+from continual.pruning.automatic import Automatic
+from continual.pruning.top import Top
 from continual.recall import member, recall
 from continual.report.record import Record
 from continual.store import Store

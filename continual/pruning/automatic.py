@@ -1,0 +1,26 @@
+"""As few members as the validation score allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from continual import prune
+from continual.errors import ContinualError
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """As little as keeps the validation score within ``tolerance`` (of 0 to 1) of the full composition's.
+
+    Members go first, those of least weight before others, then whole layers, the lowest first.
+    """
+
+    tolerance: float = 0.003
+
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise ContinualError(f"prune.tolerance must be at least 0, got {self.tolerance}")
+
+    def choose(self, shares: prune.Shares, score: Callable[[prune.Kept], float]) -> prune.Kept:
+        return prune.automatic(score, prune.steps(shares), self.tolerance)
