@@ -59,4 +59,5 @@ def _forms(rows: Mapping[str, Any]) -> Iterator[Target]:
         yield Target("rank space and direct form apart, at most", (worst, f"{worst:.1e}"), most=1e-4)
     for count, row in rows.items():
         if pruned := row["forward"].get("pruned"):
-            yield Target(f"forward of {count} ÷ pruned to 2", ratio(row["forward"]["ours"], pruned), 1.5)
+            for name, how in (("ours", ""), ("direct", " in the direct form")):
+                yield Target(f"forward of {count}{how} ÷ pruned to 2", ratio(row["forward"][name], pruned), 1.5)
