@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from continual import gate
 from continual.errors import ContinualError
 from continual.files import canonical, sha256
 from continual.folder import arguments
@@ -114,8 +115,19 @@ def _bundle(
         if isinstance(method, WeightMethod):
             raise ContinualError(f"method.methods has {part}, which changes the encoder's weights: it works alone")
         for address, own in fresh(method, shapes, weights, seed, absent).params.items():
+            if count := bundle.gates.get(part, 0):
+                sites = _sites(method, shapes, absent or {}) if address == SHARED else {address: shapes[address]}
+                own |= _gates(method, list(sites.values()), count, generator(seed, address, part, gate.WEIGHT))
             params.setdefault(address, {}).update({f"{part}.{name}": tensor for name, tensor in own.items()})
     return Adapter(bundle, params)
+
+
+def _gates(method: Described, shapes: Sequence[Shape], count: int, rng: torch.Generator) -> Params:
+    """Of one site; of what is spread over several, stacked in their order."""
+    made = [gate.fresh(count, shape.d_in if method.reads == "x" else shape.d_out, rng) for shape in shapes]
+    if not isinstance(method, Spread):
+        return made[0]
+    return {name: torch.stack([p[name] for p in made]) for name in made[0]}
 
 
 def _sites(method: Described, shapes: Mapping[str, Shape], absent: Mapping[str, str]) -> dict[str, Shape]:

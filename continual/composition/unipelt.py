@@ -7,28 +7,30 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from continual import gate
 from continual.adapter import Adapter, generator
 from continual.composition.base import Mixer, normal
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts, Site
+from continual.encoder.attention import AttentionSite
+from continual.encoder.parts import Parts
+from continual.encoder.site import Site
 from continual.errors import ContinualError
 
 
 class _Gates(Mixer):
     """g_n = Σ_t m_t σ(w_n · h_t + b_n) / Σ_t m_t,  delta = Σ_n g_n z_n  (Mao et al. 2022, §3.2).
 
-    h is what the n-th module reads: the site's input for LoRA, its output for a bottleneck. The mean runs over the
-    tokens of the text alone; the reference code averages over padding too, so that its answers depend on batch mates.
-    In the reference a gate takes the place of LoRA's alpha/rank; over stored modules it multiplies what was stored,
-    alpha/rank included. w from N(0, 0.02), b zero: every gate starts near 1/2.
+    h is what the n-th module reads: the site's input for LoRA, its output for a bottleneck, the states that enter the
+    attention for a prefix, whose keys and values become g_n P_K and g_n P_V. The mean runs over the tokens of the text
+    alone (``continual/gate.py``). In the reference a gate takes the place of LoRA's alpha/rank; over stored modules it
+    multiplies what was stored, alpha/rank included, and a gate of a module's own too. Every gate starts near 1/2.
     """
 
     kind: ClassVar[Literal["attention", "gate"]] = "gate"
 
-    def __init__(self, site: Site, rng: torch.Generator) -> None:
+    def __init__(self, site: Site | AttentionSite, rng: torch.Generator) -> None:
         super().__init__()
         widths = [(g.method.reads, len(g.owners)) for g in site.stacks]
         shape = site.shape
@@ -38,18 +40,21 @@ class _Gates(Mixer):
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(n)) for _, n in widths)
 
     def weights(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
-        gates = torch.cat(
-            [F.linear(read, w, b) for (read, _), w, b in zip(parts.reads, self.weight, self.bias, strict=True)], -1
-        ).sigmoid()
-        live = mask.to(gates)[..., None]
-        return (gates * live).sum(1, keepdim=True) / live.sum(1, keepdim=True).clamp_min(1.0)
+        gates = [
+            gate.opening({gate.WEIGHT: w, gate.BIAS: b}, read, mask).to(read)
+            for (read, _), w, b in zip(parts.reads, self.weight, self.bias, strict=True)
+        ]
+        return torch.cat(gates, -1)[:, None]
 
 
 @dataclass(frozen=True)
 class UniPELT:
-    """Gates over the target's own modules, one per method; those that the run has not learned are learned first.
+    """Gates over stored modules of different methods, one per module, text and site.
 
-    Trains w and b of every module and site, and the head.
+    A run takes the target's own modules, one per method; those that it has not learned are learned first. ``install``
+    takes those of any tasks, several of one method too. Trains w and b of every module and site, and the head. Prefixes
+    are gated as published: the columns of all stand before the text, each multiplied by its gate; at 0 they are keys
+    of zero, which still take their share of the softmax, not "no prefix". Prompts are refused.
     """
 
     lr: float | None = 1e-3
@@ -62,7 +67,11 @@ class UniPELT:
         if not any(adapter.params for adapter in adapters):
             raise ContinualError("unipelt needs stored modules with sites; these have none (method=head?)")
         model.load(adapters)
-        model.mix(lambda site: _Gates(site, generator(seed, "unipelt", site.address)))
+
+        def gates(site: Site | AttentionSite) -> Mixer:
+            return _Gates(site, generator(seed, "unipelt", site.address))
+
+        model.mix(gates, prefixes=gates)
 
     def penalty(self, model: AdaptedEncoder) -> Tensor | float:
         return 0.0

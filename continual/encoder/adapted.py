@@ -54,7 +54,7 @@ class AdaptedEncoder(nn.Module):
                 continue
             if place.how == "attention":
                 site = AttentionSite(address, shape, self.route)
-                self.claim.hooks += site.attach(layer.get_submodule(place.path))
+                self.claim.hooks += site.attach(layer, place)
             else:
                 site = Site(address, place, shape, self.route, len(self.sites))
                 self.claim.hooks += site.attach(layer)
@@ -137,25 +137,35 @@ class AdaptedEncoder(nn.Module):
         self.loaded, self.mixed = tuple(adapters), False
         self.to(device)
 
-    def mix(self, make: Callable[[Site], nn.Module] | None) -> None:
+    def mix(
+        self,
+        make: Callable[[Site], nn.Module] | None,
+        prefixes: Callable[[AttentionSite], nn.Module] | None = None,
+    ) -> None:
         """Give every site that holds adapters its own mixer, or take all mixers away.
 
-        Raises ContinualError where a prefix or a prompt is loaded: a mixer is for deltas, and these are none.
+        ``prefixes`` makes those of prefixes, whose keys and values a mixer may multiply (``Prefixes``).
+
+        Raises ContinualError for a prompt, for a prefix without ``prefixes``, and for one that is still spread by a
+        network: a mixer is for deltas, and these are none.
         """
+        made: dict[Holder, nn.Module] = {}
         for address, site in self._holders():
-            if isinstance(site, Site):
-                # A mixer has the precision and the place of the adapters that it mixes.
-                held = next(site.groups.parameters(), None)
-                site.mixer = make(site).to(held) if make is not None and held is not None else None
-            elif make is not None and site.members:
+            maker: Callable[..., nn.Module] | None = prefixes if isinstance(site, AttentionSite) else None
+            maker = make if isinstance(site, Site) else maker
+            if make is not None and maker is None and site.members:
                 raise ContinualError(
-                    f"adapters {list(site.members)} act at {address}, not by deltas: prefixes and prompts can be used "
-                    "alone or routed, not mixed; compose modules of other methods"
+                    f"adapters {list(site.members)} act at {address}, not by deltas: stored prefixes can be gated "
+                    "(unipelt), prompts used alone or routed, neither mixed; compose modules of other methods"
                 )
-        self.mixed = bool(self.mixers())
+            if maker is not None and (held := next(site.groups.parameters(), None)) is not None:
+                made[site] = maker(site).to(held)  # of the precision and at the place of the adapters that it mixes
+        for _, site in self._holders():
+            site.mixer = made.get(site)
+        self.mixed = bool(made)
 
     def mixers(self) -> dict[str, nn.Module]:
-        return {a: site.mixer for a, site in self._holders() if isinstance(site, Site) and site.mixer is not None}
+        return {address: site.mixer for address, site in self._holders() if site.mixer is not None}
 
     def take(self, n: int = 0) -> Adapter:
         """A detached copy of the n-th loaded adapter, as it is now, and as it is stored."""
@@ -216,6 +226,7 @@ class AdaptedEncoder(nn.Module):
             mask = mask if mask is not None else torch.ones_like(batch.inputs)
             embeddings = self.encoder.get_input_embeddings()(batch.inputs)  # type: ignore[operator]
             embeddings, mask, segment, tokens = prompt.insert(embeddings, mask, segment)
+            self.route.mask = mask  # what is averaged over from here on has the prompts too
             inputs = {"inputs_embeds": embeddings}
         if mask is not None:
             inputs["attention_mask"] = mask

@@ -13,7 +13,8 @@ class Place:
 
     how    "add": the module's y becomes y + delta · "norm": LN(x) becomes LN(x + delta(LN(x))) · "input": the module's
            x becomes x + delta · "attention": keys and values are put before the module's own
-    reads  the module whose input is the method's x, where that is not the site's own (parallel adapters)
+    reads  the module whose input is the method's x, where that is not the site's own (parallel adapters; attentions,
+           whose input comes under another name in each family)
     only   the module whose input the site's own must be: other calls are left alone (DeBERTa projects relative
            positions through the same weights as words)
     part   (i, n): of a fused projection's output only the i-th of n equal parts is the site's y
@@ -62,7 +63,7 @@ def _sites(
         "query": Place(query),
         "key": Place(key),
         "value": Place(value),
-        "attention": Place(attention, "attention"),
+        "attention": Place(attention, "attention", reads=query),
         "attn_act": Place(attn_out, "input"),
         "attn_out": Place(attn_out),
         "attn_parallel": Place(attn_out, reads=value),  # DeBERTa calls the others on positions too

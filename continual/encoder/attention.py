@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from continual import gate
+from continual.encoder.arch import Place
 from continual.encoder.group import Group
 from continual.encoder.site import Holder
 from continual.method import name_of
@@ -22,19 +24,65 @@ from continual.method.base import AttentionMethod, Params, Spread, layers_in
 NAME = "continual"
 
 
+class Columns(NamedTuple):
+    """The prefixes of a group at one attention: (slots, heads, P, d_head) twice, and the parameters of their gates."""
+
+    group: Group
+    keys: Tensor
+    values: Tensor
+    gate: Params
+
+    def opened(self, slot: Tensor | None, read: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """What multiplies keys and values, (B, 1, 1, 1) twice: of a lone prefix, or of each row's own."""
+        if not self.gate:
+            return None
+        if slot is None:
+            opened = gate.opening({name: tensor[0] for name, tensor in self.gate.items()}, read, mask)
+        else:
+            opened = gate.routed(self.gate, slot, read, mask)
+        return opened[:, 0, None, None, None], opened[:, -1, None, None, None]
+
+
+class Prefixes:
+    """What a mixer sees of an attention: N prefixes, whose keys and values it multiplies by a weight each."""
+
+    def __init__(self, columns: Sequence[Columns], read: Tensor, mask: Tensor) -> None:
+        self.columns, self.read, self.mask = columns, read, mask
+
+    @property
+    def reads(self) -> list[tuple[Tensor, int]]:
+        """For each group the states that enter the attention, (B, T, d), and how many members it has."""
+        return [(self.read, len(column.group.owners)) for column in self.columns]
+
+    def mix(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, N) -> keys and values of all N, one beside the other: (B, heads, ΣP, d_head) twice.
+
+        A gated prefix is the one that its own gates have multiplied.
+        """
+        counts = [len(column.group.owners) for column in self.columns]
+        keys, values = [], []
+        for column, own in zip(self.columns, weights[:, 0].split(counts, -1), strict=True):
+            opened = gate.each(column.gate, self.read, self.mask) if column.gate else own.new_ones(1, 1, 1)
+            keys.append(_times(column.keys, own * opened[..., 0].to(own)))
+            values.append(_times(column.values, own * opened[..., -1].to(own)))
+        return torch.cat(keys, 2), torch.cat(values, 2)
+
+
 class AttentionSite(Holder):
     """attn(q) = softmax(q [P_K; K]ᵀ / √d_head + mask) [P_V; V], per head (Li & Liang 2021). Empty, it changes nothing.
 
     ``spread`` holds the keys and values that were computed for this layer from parameters that all layers share.
+    Gates read the states that enter the attention. Under a mixer the columns of all prefixes stand before the text's.
     """
 
-    spread: tuple[tuple[Group, Tensor, Tensor], ...] = ()
+    spread: tuple[Columns, ...] = ()
+    _read: Tensor | None = None
 
-    def attach(self, module: nn.Module) -> list[RemovableHandle]:
+    def attach(self, layer: nn.Module, place: Place) -> list[RemovableHandle]:
         """The interface's function finds the site on the module. Not as a submodule: the encoder's keys stay as they
         are."""
-        module.__dict__["_site"] = self
-        return []
+        layer.get_submodule(place.path).__dict__["_site"] = self
+        return [layer.get_submodule(place.reads).register_forward_pre_hook(self._note)]
 
     @property
     def empty(self) -> bool:
@@ -42,22 +90,42 @@ class AttentionSite(Holder):
 
     def extend(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(B, H, T, d_head) keys and values, and a mask over (B, 1, T, T) or none -> the same with P more columns."""
-        stacked = [(g, *vmap(_method(g).keys_values)(g.every())) for g in self.stacks]
-        for group, keys, values in [*stacked, *self.spread]:
-            if self.route.member is None:
-                mask = _with(mask, None, keys.shape[2], k)
-                k = torch.cat([keys[:1].to(k).expand(len(k), -1, -1, -1), k], 2)
-                v = torch.cat([values[:1].to(v).expand(len(v), -1, -1, -1), v], 2)
-                continue
-            slot = group.slot[self.route.member]
+        read, self._read = self._read, None
+        assert read is not None
+        stacked = [Columns(g, *vmap(_method(g).keys_values)(g.every()), _gates(g.every())) for g in self.stacks]
+        columns = [*stacked, *self.spread]
+        if self.mixer is not None:
+            tokens = self.route.mask if self.route.mask is not None else read.new_ones(read.shape[:2])
+            keys, values = self.mixer(read, read, tokens, Prefixes(columns, read, tokens))
+            mask = _with(mask, _real(columns, k), keys.shape[2], k)
+            return torch.cat([keys.to(k), k], 2), torch.cat([values.to(v), v], 2), mask
+        for column in columns:
+            keys, values, visible = self._own(column, k, v, read)
+            mask = _with(mask, visible, keys.shape[2], k)
+            k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+        return k, v, mask
+
+    def _own(self, column: Columns, k: Tensor, v: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(B, heads, P, d_head) keys and values of a lone prefix, or of each row's own, and which of them it has."""
+        member, (group, keys, values, _) = self.route.member, column
+        slot = None if member is None else group.slot[member]
+        if slot is None:
+            keys, values = keys[:1].to(k).expand(len(k), -1, -1, -1), values[:1].to(v).expand(len(v), -1, -1, -1)
+            visible = None
+        else:
             visible = torch.arange(keys.shape[2], device=k.device) < group.sizes[slot.clamp_min(0)][:, None]
             visible = visible & (slot >= 0)[:, None]  # (B, P)
             # A member without a prefix, or with a shorter one, never sees the columns that are not its own.
-            mask = _with(mask, visible, keys.shape[2], k)
             here = visible[:, None, :, None]
-            k = torch.cat([torch.where(here, keys[slot.clamp_min(0)].to(k), 0.0), k], 2)
-            v = torch.cat([torch.where(here, values[slot.clamp_min(0)].to(v), 0.0), v], 2)
-        return k, v, mask
+            keys = torch.where(here, keys[slot.clamp_min(0)].to(k), 0.0)
+            values = torch.where(here, values[slot.clamp_min(0)].to(v), 0.0)
+        if (opened := column.opened(slot, read, self.route.mask)) is not None:
+            keys, values = keys * opened[0].to(k), values * opened[1].to(v)
+        return keys, values, visible
+
+    def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not self.empty:
+            self._read = args[0]
 
 
 class SharedSite(Holder):
@@ -67,14 +135,16 @@ class SharedSite(Holder):
         """Give each site its keys and values."""
         if not self.stacks:
             return
-        found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
+        found: dict[str, list[Columns]] = {}
         for group in self.stacks:
             method, chosen = cast(Spread, group.method), _chosen(group, sites)
             shapes = [site.shape for site in chosen]
             pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
-            for site, piece in zip(chosen, pieces, strict=True):
+            gates = _gates(group.every())
+            for number, (site, piece) in enumerate(zip(chosen, pieces, strict=True)):
                 keys, values = vmap(method.settled.keys_values)(piece)
-                found.setdefault(site.address, []).append((group, keys, values))
+                own = {name: tensor[:, number] for name, tensor in gates.items()}
+                found.setdefault(site.address, []).append(Columns(group, keys, values, own))
         for site in sites:
             site.spread = tuple(found.get(site.address, ()))
 
@@ -90,8 +160,10 @@ class SharedSite(Holder):
         for group in self.stacks:
             if n in group.owners:
                 method, chosen = cast(Spread, group.method), _chosen(group, sites)
-                pieces = method.spread(group.take(group.owners.index(n)), [site.shape for site in chosen])
-                for site, piece in zip(chosen, pieces, strict=True):
+                params = group.take(group.owners.index(n))
+                pieces, gates = method.spread(params, [site.shape for site in chosen]), _gates(params)
+                for number, (site, piece) in enumerate(zip(chosen, pieces, strict=True)):
+                    piece |= {name: tensor[number] for name, tensor in gates.items()}
                     yield site.address, name_of(method.settled), {name: t.contiguous() for name, t in piece.items()}
 
 
@@ -112,6 +184,24 @@ def attend(model: PreTrainedModel) -> bool:
 
 def _method(group: Group) -> AttentionMethod:
     return cast(AttentionMethod, group.method)
+
+
+def _gates(params: Params) -> Params:
+    return {name: params[name] for name in (gate.WEIGHT, gate.BIAS) if name in params}
+
+
+def _times(columns: Tensor, weights: Tensor) -> Tensor:
+    """(n, heads, P, d_head) by (B, n) -> (B, heads, n · P, d_head)."""
+    return torch.einsum("nhpd,bn->bhnpd", columns, weights.to(columns)).flatten(2, 3)
+
+
+def _real(columns: Sequence[Columns], k: Tensor) -> Tensor | None:
+    """(B, ΣP): which columns of all slots are more than a shorter prefix's padding; None where all are."""
+    pieces = []
+    for group, keys, _, _ in columns:
+        pieces.append((torch.arange(keys.shape[2], device=k.device) < group.sizes[:, None]).flatten())
+    even = all(shape == group.shapes[0] for group, _, _, _ in columns for shape in group.shapes)
+    return None if even else torch.cat(pieces).expand(len(k), -1)
 
 
 def _with(mask: Tensor | None, visible: Tensor | None, more: int, k: Tensor) -> Tensor | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from continual import gate
 from continual.adapter import WEIGHTS, Adapter, Piece
 from continual.encoder.pool import POOLER
 from continual.errors import ContinualError
@@ -29,8 +30,20 @@ def require_fit(piece: Piece, address: str, shape: Shape) -> None:
             fits = True
     except (RuntimeError, KeyError) as error:
         raise _misfit(piece, address, shape) from error
-    if not fits:
+    if not fits or not _gates_fit(piece, shape):
         raise _misfit(piece, address, shape)
+
+
+def _gates_fit(piece: Piece, shape: Shape) -> bool:
+    """One gate for a delta, one or two for keys and values, of the width of what the method reads; or none."""
+    if not piece.params.keys() & {gate.WEIGHT, gate.BIAS}:
+        return True
+    weight, bias = piece.params.get(gate.WEIGHT), piece.params.get(gate.BIAS)
+    if weight is None or bias is None or isinstance(piece.method, PromptMethod):
+        return False
+    width = shape.d_in if piece.method.reads == "x" else shape.d_out
+    counts = (1,) if isinstance(piece.method, Method) else (1, 2)
+    return weight.shape == (*bias.shape, width) and bias.shape[-1] in counts
 
 
 def _misfit(piece: Piece, address: str, shape: Shape) -> ContinualError:

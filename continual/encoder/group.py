@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from continual import gate
 from continual.adapter import Piece
 from continual.method.base import Described, Fused, LowRank, Method, Params
 
@@ -22,6 +23,7 @@ class Group(nn.Module):
     owners  the adapters that have a slot, by their number among those that are loaded
     slot    (N,) the slot of each loaded adapter; -1 for those that are absent here
     sizes   (slots,) columns of a prefix, vectors of a prompt: the axis that a method calls ``sized``, without padding
+    gates   how many gates each adapter has here; their parameters are in the stack beside the method's
     """
 
     slot: Tensor
@@ -33,6 +35,7 @@ class Group(nn.Module):
         self.part = pieces[0].part
         self.owners = tuple(owners)
         self.train_slots = train
+        self.gates = gate.count(pieces[0].params)
         self._low, self._fused = isinstance(self.method, LowRank), isinstance(self.method, Fused)
         params = [piece.params for piece in pieces]
         self.shapes = [{name: tensor.shape for name, tensor in p.items()} for p in params]
@@ -97,6 +100,17 @@ class Group(nn.Module):
         here = (slot >= 0)[:, None, None]
         x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
         return torch.where(here, vmap(self._method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
+
+    def opening(self, x: Tensor, y: Tensor, mask: Tensor | None, member: Tensor | None) -> Tensor:
+        """(B, 1, gates): how far the gates of a lone adapter, or of each row's own, are open."""
+        read = x if self.method.reads == "x" else y
+        if member is None:
+            return gate.opening(self.only(), read, mask)[:, None]
+        return gate.routed(self.every(), self.slot[member], read, mask)[:, None]
+
+    def openings(self, x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, 1, slots): of every slot, on the same input."""
+        return gate.each(self.every(), x if self.method.reads == "x" else y, mask).transpose(1, 2)
 
     def deltas(self, x: Tensor, y: Tensor) -> Tensor:
         """(slots, B, T, d_out): of every slot, on the same input."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from continual import gate
 from continual.adapter import Adapter, Piece
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.site import Site
@@ -36,6 +37,9 @@ def merge(model: AdaptedEncoder, adapter: Adapter) -> None:
     found: dict[nn.Module, Affine] = {}
     if foreign := [address for address in adapter.params if address not in model.sites]:
         raise _cannot(adapter, foreign[0], "it is no site")
+    for address in adapter.params:
+        if any(gate.count(piece.params) for piece in adapter.pieces(address)):
+            raise _cannot(adapter, address, "its gates depend on the text, and weights are the same for all texts")
     # What acts on an output reads the changed input too, so an input's change comes last: (W + ΔW)(x + δ).
     for address, site in sorted(model.sites.items(), key=lambda item: _on_input(item[1])):
         pieces = list(adapter.pieces(address))

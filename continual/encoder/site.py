@@ -9,15 +9,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import vmap
 from torch.utils.hooks import RemovableHandle
 
+from continual import gate
 from continual.adapter import Adapter, Piece
 from continual.encoder.arch import Place
 from continual.encoder.fit import require_fit
 from continual.encoder.group import Group
 from continual.encoder.noise import keep
-from continual.method.base import LowRank
+from continual.encoder.parts import Parts
 from continual.types import Shape
 
 
@@ -36,6 +36,8 @@ class Holder(nn.Module):
     def __init__(self, address: str, shape: Shape, route: Route) -> None:
         super().__init__()
         self.address, self.shape, self.route = address, shape, route
+        self.mixer: nn.Module | None = None
+        self.gated = False
         self.groups = nn.ModuleList()
         # The same groups as what they are. Asked in every forward of every site, where a module's attributes are slow.
         self.stacks: tuple[Group, ...] = ()
@@ -46,86 +48,20 @@ class Holder(nn.Module):
         return tuple(owner for group in self.stacks for owner in group.owners)
 
     def load(self, adapters: Sequence[Adapter], train: Callable[[int], bool]) -> None:
-        """Stack what these adapters have at this address."""
+        """Stack what these adapters have at this address. A mixer that was there is none for these: it goes."""
+        self.mixer = None
         found: dict[object, list[tuple[int, Piece]]] = {}
         for index, adapter in enumerate(adapters):
             for piece in adapter.pieces(self.address):
                 require_fit(piece, self.address, self.shape)
-                found.setdefault((piece.method.path(), piece.part, train(index)), []).append((index, piece))
+                path = piece.method.path(), piece.part, gate.count(piece.params), train(index)
+                found.setdefault(path, []).append((index, piece))
         self.stacks = tuple(
             Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))
             for held in found.values()
         )
         self.groups = nn.ModuleList(self.stacks)
-
-
-class Parts:
-    """What a mixer sees of a site: N deltas, of which it may ask two things without their ever being formed.
-
-    ``dot(q)`` and ``mix(w)`` run in rank space where the group is low-rank: with delta_n = U_n a_n + b_n,
-    q · delta_n = (U_nᵀ q) · a_n + q · b_n and Σ w_n delta_n = Σ U_n (w_n a_n) + Σ w_n b_n, exactly.
-    """
-
-    def __init__(self, groups: Sequence[Group], x: Tensor, y: Tensor) -> None:
-        self.groups, self.x, self.y = groups, x, y
-        self._values = [self._value(group) for group in groups]
-
-    @property
-    def reads(self) -> list[tuple[Tensor, int]]:
-        """For each group what its method reads, (B, T, d_in) or (B, T, d_out), and how many members it has."""
-        return [(self.x if g.method.reads == "x" else self.y, len(g.owners)) for g in self.groups]
-
-    def deltas(self) -> Tensor:
-        """(N, B, T, d_out), the members in the site's order."""
-        return torch.cat([group.deltas(self.x, self.y) for group in self.groups])
-
-    def dot(self, q: Tensor) -> Tensor:
-        """(B, T, d_out) -> (B, T, N), the inner product of q with each delta."""
-        return torch.cat([value.dot(q) for value in self._values], -1)
-
-    def mix(self, weights: Tensor) -> Tensor:
-        """(B, T or 1, N) -> (B, T, d_out), the weighted sum of the deltas."""
-        counts = [len(g.owners) for g in self.groups]
-        pieces = zip(self._values, weights.split(counts, -1), strict=True)
-        return torch.stack([value.mix(w) for value, w in pieces]).sum(0)
-
-    def _value(self, group: Group) -> _Codes | _Deltas:
-        if isinstance(group.method, LowRank):
-            return _Codes(group, group.method, self.x, self.y)
-        return _Deltas(group.deltas(self.x, self.y))
-
-
-class _Deltas:
-    def __init__(self, deltas: Tensor) -> None:
-        self.deltas = deltas
-
-    def dot(self, q: Tensor) -> Tensor:
-        return torch.einsum("btd,nbtd->btn", q, self.deltas)
-
-    def mix(self, weights: Tensor) -> Tensor:
-        return torch.einsum("btn,nbtd->btd", weights.expand(*self.deltas.shape[1:3], -1), self.deltas)
-
-
-class _Codes:
-    """The same for low-rank groups: one matmul for all codes, none for keys and values."""
-
-    def __init__(self, group: Group, method: LowRank, x: Tensor, y: Tensor) -> None:
-        n = len(group.owners)
-        wide = {name: group.stack[name].flatten(0, 1) for name in method.coded}
-        self.codes = method.code(wide, x, y).unflatten(-1, (n, -1))  # (B, T, N, r)
-        biased = method.up(group.only())[1] is not None
-        self.up: Tensor = vmap(lambda p: method.up(p)[0])(group.every())
-        self.bias: Tensor | None = vmap(lambda p: method.up(p)[1])(group.every()) if biased else None
-
-    def dot(self, q: Tensor) -> Tensor:
-        wide = self.up.transpose(1, 2).flatten(0, 1)  # (N·r, d)
-        dots = (F.linear(q, wide).unflatten(-1, self.codes.shape[-2:]) * self.codes).sum(-1)
-        return dots if self.bias is None else dots + F.linear(q, self.bias)
-
-    def mix(self, weights: Tensor) -> Tensor:
-        wide = self.up.transpose(0, 1).flatten(1, 2)  # (d, N·r)
-        mixed = F.linear((self.codes * weights[..., None]).flatten(-2), wide)
-        return mixed if self.bias is None else mixed + F.linear(weights, self.bias.T)
+        self.gated = any(group.gates for group in self.stacks)
 
 
 class Site(Holder):
@@ -134,7 +70,6 @@ class Site(Holder):
     def __init__(self, address: str, place: Place, shape: Shape, route: Route, number: int) -> None:
         super().__init__(address, shape, route)
         self.place, self.number = place, number
-        self.mixer: nn.Module | None = None
         self._noted: Tensor | None = None
 
     def attach(self, layer: nn.Module) -> list[RemovableHandle]:
@@ -150,10 +85,6 @@ class Site(Holder):
             handles.append(whole.register_forward_pre_hook(self._note))
             handles.append(whole.register_forward_hook(self._forget))
         return handles
-
-    def load(self, adapters: Sequence[Adapter], train: Callable[[int], bool]) -> None:
-        self.mixer = None
-        super().load(adapters, train)
 
     def before(self, base: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Torch calls this before the frozen module of an "input" site."""
@@ -182,7 +113,7 @@ class Site(Holder):
 
     def added(self, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """base + delta."""
-        if self.mixer is not None or self.route.member is not None or self.route.noise is not None:
+        if self.gated or self.mixer is not None or self.route.member is not None or self.route.noise is not None:
             return base + self.delta(x, y)
         for group in self.stacks:
             base = group.onto(base, x, y)
@@ -192,21 +123,22 @@ class Site(Holder):
         """What is added, under one adapter, one per row, or a mix of all."""
         if self.mixer is not None:
             mask = self.route.mask if self.route.mask is not None else y.new_ones(y.shape[:2])
-            return self.mixer(x, y, mask, Parts(self.stacks, x, y))
+            return self.mixer(x, y, mask, Parts(self.stacks, x, y, mask))
         total = self._delta(self.stacks[0], x, y)
         for group in self.stacks[1:]:
             total = total + self._delta(group, x, y)
         return total
 
     def _delta(self, group: Group, x: Tensor, y: Tensor) -> Tensor:
+        opening = group.opening(x, y, self.route.mask, self.route.member) if group.gates else None  # of what is whole
         if self.route.noise is not None and group.train_slots and group.method.dropout > 0:
             if group.method.reads == "x":
                 x = x * keep(self.route.noise, x.shape, self.number, group.method.dropout).to(x)
             else:
                 y = y * keep(self.route.noise, y.shape, self.number, group.method.dropout).to(y)
-        if self.route.member is None:
-            return group.single(x, y)
-        return group.routed(x, y, self.route.member)
+        member = self.route.member
+        delta = group.single(x, y) if member is None else group.routed(x, y, member)
+        return delta if opening is None else delta * opening.to(delta)
 
     def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self.stacks:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual import folder, method
+from continual import folder, gate, method
 from continual.activation import activation
 from continual.adapter import Adapter
 from continual.encoder.adapted import AdaptedEncoder
@@ -26,8 +26,9 @@ from continual.exchange.source import (
     require_empty,
     require_finite,
     take,
+    take_gates,
 )  # fmt: skip
-from continual.method.base import Described, Params
+from continual.method.base import Bundled, Described, Params
 
 FILE = "adapter.safetensors"
 PICKLES = ("pytorch_adapter.bin",)
@@ -40,7 +41,7 @@ NEUTRAL = (
 )  # fmt: skip
 """What says nothing of the function in evaluation, or only where another key is set, which asks for it then."""
 OLD_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
-GATES = "gates are a composition here, and those of `adapters` also average over padding"
+GATES = "its gates average over a text's own tokens here; in `adapters` over what pads it too"
 
 Part = tuple[Described, dict[str, Params]]
 
@@ -48,7 +49,7 @@ Part = tuple[Described, dict[str, Params]]
 def read(place: Path, model: AdaptedEncoder) -> Imported:
     """The module in a folder, and its head where it is one of ours.
 
-    A prefix out of a network is evaluated to keys and values; a union becomes a bundle.
+    A prefix out of a network is evaluated to keys and values; a union becomes a bundle, and with gates ``unipelt``.
 
     Raises ContinualError for whatever would not be computed exactly, naming the key or the tensor.
     """
@@ -58,7 +59,8 @@ def read(place: Path, model: AdaptedEncoder) -> Imported:
     adapter = convert(values, tensors, model, str(path))
     require_finite(adapter, str(path))
     head, labels = heads.of_adapterhub(place, model, WAY_OUT)
-    notes = tuple(note for note in (head.note, _dropped(values)) if note)
+    gates = GATES if isinstance(adapter.method, Bundled) and adapter.method.gates else ""
+    notes = tuple(note for note in (head.note, _dropped(values), gates) if note)
     return Imported("adapterhub", values, adapter, head.params, head.name or NO_HEAD, labels, notes)
 
 
@@ -82,7 +84,8 @@ def convert(values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: Ada
         raise ContinualError(f"{where}: configs: expected a list of configurations")
     parts = [_part(_settled(one, values), left, shared, name, model, where) for one in configs]
     require_empty(left, "the configuration does not say what it is, or no module of the encoder has a site there")
-    return _bundle(parts, where) if union else Adapter(*parts[0])
+    gated = any(gate.count(p) for _, params in parts for p in params.values())
+    return _bundle(parts, where) if union or gated else Adapter(*parts[0])
 
 
 def _part(
@@ -90,7 +93,6 @@ def _part(
     where: str,
 ) -> Part:  # fmt: skip
     config = Config(values, where, NEUTRAL)
-    config.only("use_gating", (False,), GATES)
     kind = config.get("architecture", "bottleneck", str)
     if kind == "bottleneck":
         config.only("inv_adapter", (), "an invertible adapter behind the embeddings has no site")
@@ -126,6 +128,11 @@ def _lora(config: Config, left: dict[str, Tensor], name: str, model: AdaptedEnco
     """LoRA, or IA³ where ``composition_mode`` is "scale": y ⊙ (alpha · B)."""
     r, alpha = config.get("r", 8, int), config.get("alpha", 8, int, float)
     mode, dropout = config.get("composition_mode", "add", str), config.get("dropout", 0.0, int, float)
+    if gated := config.get("use_gating", False, bool):
+        alpha = r  # a gate takes the place of alpha/r there, whatever alpha says
+        config.only(
+            "composition_mode", ("add",), "its gate multiplies the scale itself, ours would how far it is from 1"
+        )
     config.only("use_dora", (False,), "DoRA also learns the length of each row of the weights")
     for key in ("vera_d", "vera_b"):
         config.only(key, (), "Vera's random matrices are not in the file")
@@ -141,6 +148,7 @@ def _lora(config: Config, left: dict[str, Tensor], name: str, model: AdaptedEnco
         else:
             a = take(left, f"{key}lora_A", r, spot.shape.d_in)
             params[spot.address] = {"a": a, "b": b, "scale": torch.tensor(float(alpha / r))}
+            params[spot.address] |= take_gates(left, f"{key}gate.", 1, spot.shape.d_in) if gated else {}
     limits = modules.limits(params, model)
     if mode == "scale":
         return method.named("ia3", limits), params
@@ -201,6 +209,14 @@ def _prefix(config: Config, left: dict[str, Tensor], name: str, model: AdaptedEn
         site.address: {"key": pieces[2 * i].contiguous(), "value": pieces[2 * i + 1].contiguous()}
         for i, site in enumerate(sites)
     }
+    if config.get("use_gating", False, bool):
+        count = 1 if config.get("shared_gating", True, bool) else 2
+        for site in sites:
+            layer, end = modules.layer_paths(model)[int(site.address.split("/")[0])], f".prefix_gates.{name}."
+            key = next(
+                (k for k in left if k.startswith(f"{layer}.") and k.endswith(f"{end}weight")), f"{layer}{end}weight"
+            )
+            params[site.address] |= take_gates(left, key.removesuffix("weight"), count, model.width)
     return method.named("prefix", {"length": length, "layers": modules.layers_text(params, model)}), params
 
 
@@ -213,7 +229,12 @@ def _bundle(parts: list[Part], where: str) -> Adapter:
         for address, p in params.items():
             merged.setdefault(address, {}).update({f"{part}.{key}": tensor for key, tensor in p.items()})
     arguments = {part: folder.arguments(kind) for part, (kind, _) in named.items()}
-    return Adapter(method.named("bundle", {"methods": arguments}), merged)
+    counts = {part: max(map(gate.count, params.values())) for part, (_, params) in named.items()}
+    if not any(counts.values()):
+        return Adapter(method.named("bundle", {"methods": arguments}), merged)
+    ungated = tuple(part for part, count in counts.items() if not count)
+    gates = {"methods": arguments, "ungated": ungated, "shared": max(counts.values()) == 1}
+    return Adapter(method.named("unipelt", gates), merged)
 
 
 def _dropped(values: Mapping[str, Any]) -> str:

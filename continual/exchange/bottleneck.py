@@ -11,7 +11,7 @@ from continual import method
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError, unknown
 from continual.exchange import modules
-from continual.exchange.source import Config, take
+from continual.exchange.source import Config, take, take_gates
 from continual.method.base import Described, Params
 
 FAMILIES = ("bert", "electra", "roberta", "xlm-roberta")
@@ -38,7 +38,7 @@ def read(
     """
     parallel = config.get("is_parallel", False, bool)
     place = _parallel(config) if parallel else _sequential(config)
-    kind = activation_of(config)
+    kind, gated = activation_of(config), config.get("use_gating", False, bool)
     phm, before = config.get("phm_layer", False, bool), config.get("ln_before", False, bool)
     scaling = config.get("scaling", 1.0, int, float, str)
     if isinstance(scaling, str) and scaling not in ("learned", "channel"):
@@ -53,6 +53,7 @@ def read(
         try:
             p = _phm(config, own, shared, width, model.width) if phm else _dense(own, width, model.width, before)
             params[address] = _scaled(p, _scale(own, scaling, model.width), phm)
+            params[address] |= take_gates(own, "gate.", 1, model.width) if gated else {}
         except ContinualError as error:
             raise ContinualError(f"{config.where}, {block}: {error}") from error
         if own:

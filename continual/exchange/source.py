@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from continual import gate
 from continual.adapter import Adapter, flatten
 from continual.errors import ContinualError
 from continual.method.base import Params
@@ -151,6 +152,11 @@ def take(tensors: dict[str, Tensor], key: str, *size: int) -> Tensor:
     if key not in tensors:
         raise ContinualError(f"tensor {key} is missing")
     return require_shape(key, tensors.pop(key), *size)
+
+
+def take_gates(tensors: dict[str, Tensor], key: str, count: int, width: int) -> Params:
+    """Remove and give a linear layer (width -> count) as gates. Raises ContinualError as ``take`` does."""
+    return {gate.WEIGHT: take(tensors, f"{key}weight", count, width), gate.BIAS: take(tensors, f"{key}bias", count)}
 
 
 def require_empty(tensors: Mapping[str, Tensor], why: str) -> None:

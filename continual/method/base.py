@@ -159,6 +159,11 @@ class Bundled(Described, Protocol):
     @property
     def parts(self) -> Mapping[str, Described]: ...
     @property
+    def gates(self) -> Mapping[str, int]:
+        """{name of a part: how many gates it has at each of its sites} (``continual/gate.py``); others have none."""
+        ...
+
+    @property
     def settled(self) -> Described:
         """The bundle as which the result is kept."""
         ...

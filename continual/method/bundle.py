@@ -19,7 +19,7 @@ class Bundle:
     """Each of ``methods`` acts at its own sites, all are trained together and stored as one module.
 
     MAM (He et al. 2022) is a prefix with a parallel adapter; UniPELT's three (Mao et al. 2022) are bottleneck, prefix
-    and LoRA, without its gates: those are a composition. ``methods`` names each method with its arguments.
+    and LoRA, here without its gates (``unipelt`` has them). ``methods`` names each method with its arguments.
 
     Raises ContinualError for an argument that a method does not take, a part that acts on no site, and two parts that
     would be stored under one name (``prefix_mlp`` becomes a ``prefix``).
@@ -55,6 +55,10 @@ class Bundle:
     @cached_property
     def parts(self) -> Mapping[str, Described]:
         return {name: _made(name, values) for name, values in self.methods.items()}
+
+    @property
+    def gates(self) -> Mapping[str, int]:
+        return {}
 
     @property
     def _settled(self) -> list[Described]:
