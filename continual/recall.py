@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from continual import composition as compositions
-from continual import head, method
-from continual.adapter import Adapter, unflatten
+from continual import folder, head, merging, method
+from continual.adapter import Adapter, flatten, unflatten
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import Encoder
 from continual.errors import ContinualError
 from continual.head.base import Head
+from continual.merging.base import Merging
 from continual.method.base import Params
 from continual.store import Card, Entry, Store, require
 
@@ -58,13 +59,14 @@ def recall(store: Store, reference: str, encoder: Encoder) -> Recalled:
     return Recalled(card, parents, kind, entry.head, made, entry.tensors)
 
 
-def member(store: Store, reference: str, encoder: Encoder) -> Entry:
-    """A stored module that can be composed with others.
+def member(store: Store, reference: str, encoder: Encoder | None) -> Entry:
+    """A stored module that can be composed with others; of this encoder, if it is given.
 
     Raises ContinualError for another encoder's, and for one that is composed itself.
     """
     entry = store.get(reference)
-    require(entry.card, encoder)
+    if encoder is not None:
+        require(entry.card, encoder)
     if entry.card.kind != "adapter":
         raise ContinualError(
             f"{reference} is a composition ({entry.card.method}), and compositions are not composed again; "
@@ -76,6 +78,35 @@ def member(store: Store, reference: str, encoder: Encoder) -> Entry:
 def adapters(entries: Sequence[Entry]) -> tuple[Adapter, ...]:
     """What was stored, as adapters."""
     return tuple(map(_adapter, entries))
+
+
+def merge(
+    store: Store, rule: Merging, references: Sequence[str], name: str, head_of: str | None = None
+) -> tuple[str, int]:
+    """Store what the rule makes of stored modules under the next version of ``name``; returns (digest, version).
+
+    It is a module of their method, with them as parents, and the head and labels of one of them: the first, or
+    ``head_of``.
+
+    Raises ContinualError for modules of several encoders, and where the rule cannot be applied to them.
+    """
+    if rule.rows:
+        raise ContinualError(f"{merging.name_of(rule)} is measured on training rows: continual run merging=… has them")
+    entries = [member(store, reference, None) for reference in references]
+    cards = [entry.card for entry in entries]
+    for card in cards:
+        require(card, cards[0].encoder)
+    made, of = rule.merge(adapters(entries)), entries[0] if head_of is None else member(store, head_of, None)
+    require(of.card, cards[0].encoder)
+    card = of.card.model_copy(
+        update={
+            "method": method.name_of(made.method),
+            "arguments": folder.arguments(made.method),
+            "parents": tuple(entry.digest for entry in entries),
+            "origin": {"merging": [merging.name_of(rule), folder.arguments(rule)], "head": of.digest},
+        }
+    )
+    return store.put(name, card, flatten(made.params), of.head)
 
 
 def _adapter(entry: Entry) -> Adapter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -166,3 +167,33 @@ def test_installing_takes_away_what_was_composed_before(root: Path) -> None:
     assert tiny.gap(model(tiny.batch(vocab=30)), wanted) > 1e-6
     single.install(model)
     assert torch.equal(model(tiny.batch(vocab=30)), wanted)
+
+
+def test_the_command_merges_stored_modules(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, record = finished(root)
+    names = [module.name for module in record.modules if module.method == "lora"]
+    store = Store(parts.store)
+
+    def command(*arguments: str) -> running.Ended:
+        monkeypatch.setattr(sys, "argv", ["continual", "store", "merge", *arguments, "--store", str(parts.store)])
+        return running.ended(capsys)
+
+    assert (
+        command("arithmetic", names[0], names[1], "--as", "both", "--weights", "1", "-1", "--head", names[1]).code == 0
+    )
+    entry, second = store.get("both"), store.get(names[1])
+    assert entry.card.parents == (store.resolve(names[0]), second.digest)
+    assert entry.head.keys() == second.head.keys()
+    assert all(torch.equal(entry.head[key], second.head[key]) for key in second.head)
+    model = AdaptedEncoder(parts.encoder)
+    recall(store, "both", parts.encoder).install(model)
+    assert command("mean", names[0], names[0], "--as", "twice").code == 0
+    same, again = recall(store, names[0], parts.encoder), recall(store, "twice", parts.encoder)
+    same.install(model)
+    wanted = model(tiny.batch(vocab=30))
+    again.install(model)
+    assert tiny.gap(model(tiny.batch(vocab=30)), wanted) < 1e-5
+    assert "measured on training rows" in command("fisher", *names, "--as", "no").err
+    assert "unknown" in command("tise", *names, "--as", "no").err
