@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parents[1]))
 
-from effect_data import Pack, few, read  # noqa: E402
+from effect_rows import Pack, few, read  # noqa: E402
 from effect_school import MAX_LENGTH, Job, Module, School, Scores, weights_of  # noqa: E402
 
 from benchmarks.methods.book import Book  # noqa: E402

@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from effect_data import few, make
+from effect_data import make
+from effect_rows import few
 
 from continual.stream.base import Rows, Task
 from continual.stream.sample import split, subset

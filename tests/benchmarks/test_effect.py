@@ -56,24 +56,24 @@ def record(what: str, target: str, entries: dict[str, Any], **setting: Any) -> d
 
 def test_few_rows_are_disjoint_stratified_and_nested(script) -> None:
     whole = task("target", train=rows(400), valid=())
-    small, large = (script("effect_data").few(whole, n, seed=3) for n in (20, 100))
+    small, large = (script("effect_rows").few(whole, n, seed=3) for n in (20, 100))
     for made, n in ((small, 20), (large, 100)):
         texts = [row.text for part in made.splits.values() for row in part]
         assert len(set(texts)) == len(texts) == n + n + 16
         assert [row.label for row in made.train].count(1) == n // 2
     assert set(small.train) < set(large.train)
-    assert set(small.train) != set(script("effect_data").few(whole, 20, seed=4).train)
+    assert set(small.train) != set(script("effect_rows").few(whole, 20, seed=4).train)
 
 
 def test_few_validates_on_what_the_pool_has_left(script) -> None:
-    made = script("effect_data").few(task("target", train=rows(50), valid=()), 40, seed=0)
+    made = script("effect_rows").few(task("target", train=rows(50), valid=()), 40, seed=0)
     assert (len(made.train), len(made.valid)) == (40, 8)
 
 
 def test_few_refuses_a_test_row_among_those_to_train(script) -> None:
     leaky = task("target", train=rows(20), test=rows(20)[:12])
     with pytest.raises(ValueError, match="test texts are also in train"):
-        script("effect_data").few(leaky, 12, seed=0)
+        script("effect_rows").few(leaky, 12, seed=0)
 
 
 def test_equal_texts_are_equal_however_they_are_spaced(script) -> None:
@@ -84,7 +84,7 @@ def test_equal_texts_are_equal_however_they_are_spaced(script) -> None:
 
 
 def test_a_pack_is_read_as_it_was_written(script, tmp_path: Path) -> None:
-    data = script("effect_data")
+    data = script("effect_rows")
     pairs = replace(task("qqp"), train=[Example(("a", "b"), 0), Example(("c", "d"), 1)])
     number = Task("formality", (), [Example("a", 0.5)], [Example("b", 0.25)], (), head="regress")
     pack = data.Pack({"qqp": pairs, "formality": number}, {"cola": replace(task("cola"), score="matthews")})
@@ -113,7 +113,7 @@ def test_no_target_row_is_in_a_source_or_twice_in_a_target(script, monkeypatch: 
 @pytest.fixture
 def small(script, tmp_path: Path) -> list[str]:
     """Arguments: a tiny encoder's folder, a pack of few rows, and where things go."""
-    effect, data = script("effect"), script("effect_data")
+    effect, data = script("effect"), script("effect_rows")
     tiny.model("bert").save_pretrained(tmp_path / "encoder")
     tiny.tokenizer(toy.WORDS).save_pretrained(tmp_path / "encoder")
     sources = {name: task(name) for name in effect.FAMILY}
@@ -220,6 +220,6 @@ def test_the_tables_of_sarcasm_are_a_stream(script, tmp_path: Path) -> None:
 
 
 def test_a_pack_is_small_json(script, tmp_path: Path) -> None:
-    data = script("effect_data")
+    data = script("effect_rows")
     data.write(data.Pack({}, {"cr": task("cr")}), tmp_path / "pack.gz")
     assert set(json.loads(gzip.decompress((tmp_path / "pack.gz").read_bytes()))) == {"sources", "targets"}
