@@ -90,7 +90,8 @@ def test_of_modules_that_read_the_input_the_stack_is_the_sum(kind: Described) ->
 @torch.no_grad()
 def test_at_a_linear_s_input_the_second_reads_the_first_one_s_sum() -> None:
     model = tiny.adapted(dtype=torch.float64)
-    adapters = [tiny.trained(Bottleneck(size, targets=("ffn_act",)), model, size) for size in (4, 8)]
+    kinds = Bottleneck(4, targets=("ffn_act",)), LoRA(rank=2, targets=("ffn_act",)), Bottleneck(8, targets=("ffn_act",))
+    adapters = [tiny.trained(kind, model, seed) for seed, kind in enumerate(kinds)]
     found, x = outputs(model, adapters, "0/ffn_act")
     module = model.encoder.encoder.layer[0].output.dense
     model.load([])
