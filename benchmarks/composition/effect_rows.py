@@ -1,4 +1,4 @@
-"""The rows of ``effect.py`` in one small file, which ``effect_data.py`` writes; the few of a target that a seed draws."""
+"""The rows of ``effect.py`` in one file that ``effect_data.py`` writes; the few of a target that a seed draws."""
 
 from __future__ import annotations
 
