@@ -26,8 +26,7 @@ def elected(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
     found: Vector = {}
     for key in vectors[0]:
         stack = torch.stack([one[key] for one in vectors])
-        sign = stack.sum(0).sign()
-        agree = (stack.sign() == sign) & (sign != 0)
+        agree = stack.sign() == stack.sum(0).sign()  # zeros may agree with zero: they add nothing
         weight = torch.tensor(weights, dtype=stack.dtype).view(-1, *[1] * (stack.dim() - 1))
         found[key] = torch.where(agree, stack * weight, 0.0).sum(0) / agree.sum(0).clamp_min(1)
     return found

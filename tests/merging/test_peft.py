@@ -9,7 +9,7 @@ from typing import Any
 import peft
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft.utils import merge_utils
 from torch import Tensor
@@ -45,6 +45,7 @@ WEIGHTS = (0.7, -0.4, 1.3)
 numbers = st.lists(st.floats(-4, 4, width=32), min_size=12, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=4), st.lists(st.floats(-2, 2, width=32), min_size=4, max_size=4))
 def test_signs_are_elected_as_there_but_for_ties_of_the_signs(rows: list[list[float]], weights: list[float]) -> None:
     tensors, weights = [torch.tensor(row) for row in rows], weights[: len(rows)]
@@ -57,6 +58,7 @@ def test_signs_are_elected_as_there_but_for_ties_of_the_signs(rows: list[list[fl
     torch.testing.assert_close(found[~even], wanted[~even], atol=1e-6, rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(numbers, st.floats(0.05, 1, exclude_max=True))
 def test_the_trim_keeps_what_it_keeps_there(row: list[float], density: float) -> None:
     tensor = torch.tensor(row)

@@ -76,6 +76,7 @@ def test_ties_is_the_algorithm_of_its_paper(rows: list[list[int]], keep: int, la
     assert flat(found).tolist() == pytest.approx(ties_by_hand(numbers, [lam] * len(rows), keep), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(values, min_size=1, max_size=4), st.lists(st.floats(-2, 2, width=32), min_size=4, max_size=4))
 def test_arithmetic_is_the_weighted_sum_and_mean_the_mean(rows: list[list[int]], weights: list[float]) -> None:
     numbers, weights = torch.tensor(rows, dtype=torch.float32), weights[: len(rows)]
