@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from continual import gate
 from continual.adapter import Adapter, generator
-from continual.composition.base import Mixer, normal
+from continual.composition.base import Mixer, normal, require_members
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.attention import AttentionSite
 from continual.encoder.parts import Parts
 from continual.encoder.site import Site
-from continual.errors import ContinualError
 
 
 class _Gates(Mixer):
@@ -28,7 +27,7 @@ class _Gates(Mixer):
     multiplies what was stored, alpha/rank included, and a gate of a module's own too. Every gate starts near 1/2.
     """
 
-    kind: ClassVar[Literal["attention", "gate"]] = "gate"
+    kind: ClassVar[Literal["attention", "gate", "fixed"]] = "gate"
 
     def __init__(self, site: Site | AttentionSite, rng: torch.Generator) -> None:
         super().__init__()
@@ -51,10 +50,11 @@ class _Gates(Mixer):
 class UniPELT:
     """Gates over stored modules of different methods, one per module, text and site.
 
-    A run takes the target's own modules, one per method; those that it has not learned are learned first. ``install``
-    takes those of any tasks, several of one method too. Trains w and b of every module and site, and the head. Prefixes
-    are gated as published: the columns of all stand before the text, each multiplied by its gate; at 0 they are keys
-    of zero, which still take their share of the softmax, not "no prefix". Prompts are refused.
+    A run takes the target's own modules, one for each of ``methods``; those that it has not learned are learned first.
+    (``gates`` takes those of all tasks; ``install`` any.) Trains w and b of every module and site, and the head.
+    Prefixes are gated as published: the columns of all stand before the text, each multiplied by its gate; at 0 they
+    are keys of zero, which still take their share of the softmax, not "no prefix". ``prefix`` is not among the methods
+    by default: some families have no place for one. Prompts are refused.
     """
 
     lr: float | None = 1e-3
@@ -64,8 +64,7 @@ class UniPELT:
     sources: ClassVar[Literal["stream", "target"]] = "target"
 
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
-        if not any(adapter.params for adapter in adapters):
-            raise ContinualError("unipelt needs stored modules with sites; these have none (method=head?)")
+        require_members("unipelt", adapters)
         model.load(adapters)
 
         def gates(site: Site | AttentionSite) -> Mixer:
