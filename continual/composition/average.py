@@ -12,7 +12,8 @@ from torch import Tensor
 from continual.adapter import Adapter
 from continual.composition.base import Mixer, require_members
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts, Site
+from continual.encoder.parts import Parts
+from continual.encoder.site import Site
 from continual.errors import ContinualError
 
 

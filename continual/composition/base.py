@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from continual.adapter import Adapter, flatten
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts
+from continual.encoder.parts import Parts
 from continual.errors import ContinualError
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from continual.adapter import Adapter, generator
 from continual.composition.base import Mixer, normal, require_members
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts, Site
+from continual.encoder.parts import Parts
+from continual.encoder.site import Site
 from continual.errors import ContinualError
 from continual.prune import without
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from continual.adapter import Adapter
 from continual.composition.base import Mixer, require_members
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts
+from continual.encoder.parts import Parts
 from continual.errors import ContinualError
 
 MILLION = 1_000_000

@@ -12,7 +12,8 @@ from torch import Tensor
 from continual.adapter import Adapter
 from continual.composition.base import Mixer
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.site import Parts, Site
+from continual.encoder.parts import Parts
+from continual.encoder.site import Site
 from continual.method.base import Params
 from continual.method.bitfit import BitFit
 from continual.method.bottleneck import Bottleneck

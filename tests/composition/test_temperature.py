@@ -10,6 +10,7 @@ import torch
 from continual.composition import restore
 from continual.composition.fusion import Fusion
 from continual.errors import ContinualError
+from continual.predict import to
 from tests import tiny
 
 from .mixing import adapters, scatter, weights_at
@@ -74,6 +75,23 @@ def test_in_bfloat16_a_temperature_still_falls() -> None:
     hot.backward(3)
     assert hot.mixer.steps.dtype == torch.int64
     assert hot.steps() == {3}
+
+
+def test_a_temperature_falls_wherever_the_mixers_are_moved_to() -> None:
+    hot = Hot()
+    hot.model.to(torch.float64)
+    hot.backward(2)
+    assert hot.steps() == {2}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_temperature_falls_on_the_card() -> None:
+    hot = Hot()
+    hot.model.to("cuda")
+    hot.batch = to(hot.batch, torch.device("cuda"))
+    hot.backward(2)
+    assert hot.steps() == {2}
 
 
 def test_a_layer_that_is_computed_again_is_not_counted_twice() -> None:
