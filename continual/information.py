@@ -24,7 +24,7 @@ def fisher(
 
     ℓ_i is the loss of row i alone under the module and its own head; the rows, at most ``rows`` of ``data``, are drawn
     by the seed. It is the empirical Fisher: the row's own answer stands where the expectation over the model's answers
-    would (Matena & Raffel 2022, §3.1 take that expectation). A row goes through the encoder by itself, because the
+    would (Matena & Raffel 2022 take that expectation). A row goes through the encoder by itself, because the
     square of a batch's mean gradient is something else. The encoder has nothing loaded afterwards.
 
     Raises ContinualError for a head whose loss lies between rows (retrieval): of one row alone it has no gradient.

@@ -15,7 +15,7 @@ from continual.space.vector import Vector
 
 @dataclass(frozen=True)
 class Dare:
-    """τ = Σ_n λ_n m_n ⊙ τ_n / (1 - p), m_n 0 with probability p and else 1, entry by entry (Yu et al. 2024, §3).
+    """τ = Σ_n λ_n m_n ⊙ τ_n / (1 - p), m_n 0 with probability p and else 1, entry by entry (Yu et al. 2024).
 
     weights  λ_n, one for each module in the order given, or one for all
     density  1 - p, the share that is kept

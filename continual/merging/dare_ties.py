@@ -15,7 +15,7 @@ from continual.space.vector import Vector
 
 @dataclass(frozen=True)
 class DareTies:
-    """τ = λ · the mean of those m_n ⊙ τ_n / (1 - p) that have the elected sign (Yu et al. 2024, §4: DARE with TIES).
+    """τ = λ · the mean of those m_n ⊙ τ_n / (1 - p) that have the elected sign (Yu et al. 2024).
 
     The masks are those of ``dare``, the election that of ``ties``, which trims nothing more (``peft``:
     "dare_ties_svd"). Arguments as there.

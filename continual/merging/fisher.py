@@ -16,7 +16,7 @@ from continual.space.vector import Vector, exact
 
 @dataclass(frozen=True)
 class Fisher:
-    """θ = Σ_n λ_n F_n θ_n / Σ_n λ_n F_n, entry by entry (Matena & Raffel 2022, eq. 4).
+    """θ = Σ_n λ_n F_n θ_n / Σ_n λ_n F_n, entry by entry (Matena & Raffel 2022).
 
     weights  λ_n ≥ 0, one for each module in the order given, or one for all
     rows     training rows that F_n, the diagonal of module n's Fisher information, is measured on
@@ -24,8 +24,8 @@ class Fisher:
 
     ``fishers`` are vectors with the keys of ``space.vector.vector(adapter)``: of a LoRA F is that of ΔW
     (``information.fisher`` gives it). Where a module has nothing, it has no say. Where no module has a say, F = 0, all
-    have the same, each by its λ. The paper's code does that by a smallest F of 1e-6, and scales each module's F to
-    norm one, which is left to λ here.
+    have the same, each by its λ. F is taken as it is measured: a task with larger losses has larger gradients and so
+    more to say, which λ can even out.
     """
 
     weights: tuple[float, ...] = (1.0,)
