@@ -28,13 +28,17 @@ from continual.types import Batch
 from tests import tiny
 
 NO_CHECKPOINTS = ("albert", "mpnet")
-KINDS: list[Described] = [LoRA(), Bottleneck(), named("ia3", {}), named("prefix_mlp", {}), named("bundle", {})]
+NETWORKED = {"methods": {"prefix_mlp": {"length": 3, "bottleneck": 8}, "bottleneck": {}, "lora": {}}, "shared": False}
+KINDS: list[Described] = [
+    LoRA(), Bottleneck(), named("ia3", {}), named("prefix_mlp", {}), named("bundle", {}), named("unipelt", NETWORKED)
+]  # fmt: skip
 
 
 def loaded(family: str, train: bool = False) -> tuple[AdaptedEncoder, Batch]:
-    """Three adapters of different methods, each with rows of its own."""
+    """Three adapters of different methods, each with rows of its own: LoRA, a prefix, and behind gates both."""
     model = tiny.adapted(family)
-    kinds = [LoRA(), Bottleneck(), Prefix() if "0/attention" in model.sites else named("ia3", {})]
+    prefix = "prefix" if "0/attention" in model.sites else "ia3"
+    kinds = [LoRA(), named(prefix, {}), named("unipelt", {"methods": {prefix: {}, "bottleneck": {}, "lora": {}}})]
     model.load([tiny.trained(m, model, i) for i, m in enumerate(kinds)], train=range(3) if train else ())
     return model, replace(tiny.batch_for(family), member=torch.arange(6) % 3)
 
