@@ -165,7 +165,7 @@ def test_entailment_is_fused_from_entailment_and_paraphrase(script, small, tmp_p
 
 
 def test_the_bundle_is_measured_beside_its_parts(script, small, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["effect.py", "unipelt", *small, "--targets", "cr", "--bundle", "bundle"])
+    monkeypatch.setattr(sys, "argv", ["effect.py", "unipelt", *small, "--targets", "cr"])
     script("effect").main()
     made = json.loads((tmp_path / "records" / "effect-unipelt-cr.json").read_text())["rows"]["8/0"]
     assert set(made) == {"code", "bundle", "bottleneck", "prefix", "lora"}
