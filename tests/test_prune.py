@@ -151,13 +151,13 @@ def test_steps_take_the_least_attended_anywhere_first_then_whole_layers_from_bel
 
 @pytest.mark.parametrize("limit", range(8))
 def test_automatic_goes_as_far_as_the_tolerance_allows_and_scores_few(limit: int) -> None:
-    """The score falls by 0.001 a step up to ``limit``, then by 0.01."""
+    """The score falls by 0.001 a step: ``limit`` steps are allowed, and not one more."""
     order = prune.steps(SHARES)
     asked: list[int] = []
 
     def score(kept: Kept) -> float:
         asked.append(order.index(dict(kept)))
-        return 0.9 - 0.001 * min(asked[-1], limit) - 0.01 * max(0, asked[-1] - limit)
+        return 0.9 - 0.001 * asked[-1]
 
     assert order.index(dict(prune.automatic(score, order, tolerance=0.001 * limit))) == limit
     assert len(asked) == len(set(asked)) <= 4
