@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +15,22 @@ from torch import Tensor
 
 from continual import gate
 from continual.adapter import Adapter
-from continual.composition import Watch, restore
-from continual.composition.base import Mixer, mixer_params
+from continual.composition import Watch, name_of, restore
+from continual.composition.base import Composition, Mixer, mixer_params
 from continual.composition.fusion import Fusion, direct
+from continual.composition.gates import Gates
 from continual.composition.unipelt import UniPELT
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.site import Site
 from continual.errors import ContinualError
+from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
 from continual.method.prefix import Prefix
 from continual.method.prefix_mlp import PrefixMLP
 from continual.method.prompt import Prompt
 from continual.method.unipelt import GatedBundle
-from tests import tiny
+from tests import running, tiny
 
 from .mixing import STACKS, ByHand, adapters, scatter
 
@@ -355,3 +358,25 @@ def test_what_no_gate_can_be_over_is_refused_and_leaves_no_mixer() -> None:
         with pytest.raises(ContinualError, match=r"adapters \[1\] act at 0/attention, not by deltas.*can be gated"):
             Fusion().install(model, [lora, tiny.trained(prefix, model)], seed=0)
         assert not model.mixers()
+
+
+@pytest.mark.parametrize(
+    ("composition", "method", "members"),
+    [
+        (UniPELT(methods=("bottleneck", "prefix", "lora")), Bottleneck(8), {"bottleneck", "prefix", "lora"}),
+        (UniPELT(methods=("unipelt", "lora")), GatedBundle(), {"unipelt", "lora"}),
+        (Gates(), GatedBundle({"prefix": {"length": 2}, "lora": {"rank": 2}}), {"toy-0", "toy-1", "toy-2"}),
+    ],
+    ids=["three methods", "gates over gates", "three tasks"],
+)
+def test_a_run_learns_gates_over_prefixes_and_records_them(
+    tmp_path: Path, composition: Composition, method: Described, members: set[str]
+) -> None:
+    record = running.run(tmp_path, method=method, compositions=(composition,))
+    assert record.status == "finished"
+    assert not [line for line in record.warnings if "skipped" in line]
+    assert {gain.composition for gain in record.gains} == {name_of(composition)}
+    found = {(w.layer, w.site): w for w in record.weights}
+    assert {(0, "attention"), (0, "query"), (1, "attention"), (1, "value")} <= found.keys()
+    assert all(w.kind == "gate" and 0.3 < value < 0.7 for w in record.weights for value in w.mean)
+    assert {member.split()[0] for w in record.weights for member in w.members} == members
