@@ -32,6 +32,7 @@ HOMES = {
     "method": "continual.method",
     "strategy": "continual.strategy",
     "composition": "continual.composition",
+    "router": "continual.router",
     "merging": "continual.merging",
     "prune": "continual.pruning",
     "evaluate": "continual.evaluate",
@@ -58,7 +59,8 @@ def build(config: DictConfig) -> Parts:
     # What is cheap comes first: a typing error need not wait for an encoder.
     recipe = call(Recipe, under("optimizer", plain["optimizer"]) | learning)
     machine = call(Machine, trainer)
-    method, strategy, evaluate = (_make(group, plain[group]) for group in ("method", "strategy", "evaluate"))
+    chosen = ("method", "strategy", "evaluate", "router")
+    method, strategy, evaluate, router = (_make(group, plain[group]) for group in chosen)
     compositions, mergings = _several("composition", plain), _several("merging", plain)
     prune = _make("prune", plain["prune"]) if plain["prune"] else None
     make_loggers = _make("logger", plain["logger"])
@@ -71,6 +73,7 @@ def build(config: DictConfig) -> Parts:
         method=method,
         strategy=strategy,
         compositions=compositions,
+        router=router,
         mergings=mergings,
         sources=plain["sources"],
         prune=prune,

@@ -11,6 +11,7 @@ from typing import Any
 import continual
 from continual import composition as compositions
 from continual import folder, merging, method
+from continual import router as routers
 from continual.composition.base import Composition
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
@@ -25,6 +26,7 @@ from continual.progress import Progress
 from continual.pruning.base import Pruner
 from continual.recall import member
 from continual.request import Recipe
+from continual.router.base import Router
 from continual.store import Store
 from continual.store.card import NAME
 from continual.strategy.base import Strategy
@@ -38,6 +40,7 @@ class Parts:
     """target  name of the task that compositions are learned for; None: the one with the fewest training rows
     sources  stored modules, by digest, name or name/version, that are composed and merged beside the stream's own
     prune    how learned compositions are made smaller afterwards; None: not at all
+    router   for when the task of a row is not given; None: it always is
     config   a configuration to keep in the record, for the reader; results do not depend on it
     """
 
@@ -49,6 +52,7 @@ class Parts:
     mergings: tuple[Merging, ...] = ()
     sources: tuple[str, ...] = ()
     prune: Pruner | None = None
+    router: Router | None = None
     recipe: Recipe = field(default_factory=Recipe)
     evaluate: Evaluate = field(default_factory=Evaluate)
     machine: Machine = field(default_factory=Machine)
@@ -115,6 +119,7 @@ class Parts:
             "stream": self.stream.digest,
             "method": [method.name_of(self.method), folder.arguments(self.method)],
             "strategy": [self.strategy_name, folder.arguments(self.strategy)],
+            "router": None if self.router is None else [routers.name_of(self.router), folder.arguments(self.router)],
             "compositions": [[compositions.name_of(c), folder.arguments(c)] for c in self.compositions],
             "mergings": [[merging.name_of(rule), folder.arguments(rule)] for rule in self.mergings],
             "sources": list(self.source_digests),

@@ -1,4 +1,4 @@
-"""A run, as one readable generator: learn, store, evaluate, compose, record.
+"""A run, as one readable generator: learn, store, evaluate, compose, route, record.
 
 It yields requests and is sent what was learned (``drive.py``); everything between two yields is plain code.
 """
@@ -16,6 +16,7 @@ from continual.method import named
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
+from continual.route import route
 from continual.score.base import Floats
 from continual.session import Session
 from continual.stream.lint import check
@@ -42,7 +43,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
             yield from _learn(session, index)
             _score(session, "learn", index)
         yield from compose(session)
-        record = summarize(session, started)
+        record = summarize(session, started, route(session))
         values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
         conclude(parts.machine.loggers, values)
         return record

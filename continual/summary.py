@@ -15,22 +15,22 @@ from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.metric.base import measure
 from continual.report import dashboard
-from continual.report.record import CellFacts, EncoderFacts, Metric, Record, TaskFacts, save
+from continual.report.record import CellFacts, EncoderFacts, Metric, Record, Routing, TaskFacts, save
 from continual.session import Session
 from continual.stream.base import Task
 
 PACKAGES = ("continual-adapters", "torch", "transformers", "pytorch-lightning", "hydra-core", "numpy", "safetensors")
 
 
-def summarize(session: Session, started: float) -> Record:
+def summarize(session: Session, started: float, routing: Routing | None) -> Record:
     """Write ``run.json`` (last: it marks the run as finished) and ``dashboard.html``; return the record."""
-    record = _record(session, started)
+    record = _record(session, started, routing)
     dashboard.write(record, session.folder / "dashboard.html")
     save(record, session.folder / "run.json")
     return record
 
 
-def _record(session: Session, started: float) -> Record:
+def _record(session: Session, started: float, routing: Routing | None) -> Record:
     parts, modules = session.parts, [kept.module for kept in session.journal]
     encoder = parts.encoder
     diverged = any(module.status == "diverged" for module in modules)
@@ -70,6 +70,7 @@ def _record(session: Session, started: float) -> Record:
         modules=modules,
         gains=session.gains,
         weights=session.weights,
+        routing=routing,
         forwarded_rows=session.evaluator.forwarded,
         peak_memory_bytes=peak_memory(),
         encoder_unchanged=fingerprint(session.model.encoder) == encoder.fingerprint,

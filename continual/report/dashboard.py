@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from continual.files import write_atomic
 from continual.metric.base import metrics
 from continual.report.figures import FIGURES
-from continual.report.grid import MISSING, plain, points, title
+from continual.report.grid import MISSING, plain, points, routes, title
 from continual.report.page import HEADINGS, PAGE, POLICY, SCRIPT, STYLE
 from continual.report.record import Metric, Module, Record
 
@@ -38,7 +38,9 @@ def render(record: Record) -> str:
         policy=Template(POLICY).substitute(scripts=f"{_digest(plotly)} {_digest(SCRIPT)}"),
         title=_text(f"{record.stream} · {record.strategy} · {record.method}"),
         style=STYLE,
-        body="\n".join([_header(record), _tiles(record), *cards, _modules(record), _provenance(record)]),
+        body="\n".join(
+            [_header(record), _tiles(record), *cards, _routing(record), _modules(record), _provenance(record)]
+        ),
         record=_island(record.model_dump(mode="json")),
         figures=_island(drawn),
         plotly=plotly,
@@ -119,6 +121,21 @@ def _card(name: str, shown: go.Figure | str) -> str:
     return f"""<section class="card{wide}"><h2>{heading}</h2><p class="says">{says}</p>
 <div class="scroll"><div id="fig-{name}" role="img" aria-label="{heading}" style="min-width:{least}px"></div></div>
 </section>"""
+
+
+def _routing(record: Record) -> str:
+    """Nothing where the task of every row was given."""
+    if record.routing is None:
+        return ""
+    heads = '<th>rows of</th><th class="n">route</th><th class="n">answer</th><th class="n">answer, task given</th>'
+    lines = "\n".join(
+        f'<tr><td class="name">{_text(name)}</td><td class="n">{points(row.route)}</td>'
+        f'<td class="n">{points(row.total)}</td><td class="n">{points(row.oracle)}</td></tr>'
+        for name, row in routes(record)
+    )
+    table = f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    says = f"Router {_text(record.routing.router)}, in % of test rows: sent to their own task, and answered right."
+    return f'<section class="card wide" id="routing"><h2>Task not given</h2><p class="says">{says}</p>{table}</section>'
 
 
 def _modules(record: Record) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continual.report.record import CellFacts, Record, TaskFacts
+from continual.report.record import CellFacts, Record, Route, TaskFacts
 
 MISSING = "–"
 
@@ -22,6 +22,13 @@ def rows(record: Record) -> list[Row]:
     tasks = range(len(record.tasks))
     at = {(c.after, c.task): c for c in record.cells if c.stage in ("zero", "learn") and c.score is not None}
     return [Row(after, tuple(at.get((after, task)) for task in tasks)) for after in (-1, *tasks)]
+
+
+def routes(record: Record) -> list[tuple[str, Route]]:
+    """After the last task, by name: of each task that rows were routed to, then of all their rows."""
+    found = [] if record.routing is None else record.routing.rows
+    own = [(plain(record.tasks[row.task].name), row) for row in found if row.task is not None]
+    return own + [("all", row) for row in found if row.task is None][-1:]
 
 
 def scored(cell: CellFacts) -> float:

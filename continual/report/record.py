@@ -116,6 +116,33 @@ class Weights(Strict):
     mean: list[float]
 
 
+class Route(Strict):
+    """Test rows whose task was not given, once task ``after`` was learned. Shares of rows, not means over tasks.
+
+    For each row, right = routed right and right by the own module + lucky - lost (``continual/routing.py``).
+    """
+
+    after: int
+    task: int | None  # whose rows; None: those of all tasks so far
+    n: int
+    answered: int  # of them, rows whose answer is a class: oracle, total, lucky and lost are over these
+    route: float  # sent to their own task
+    oracle: float | None  # right by their own module and head: with the task given
+    total: float | None  # right with the task not given
+    lucky: int
+    lost: int
+
+
+class Routing(Strict):
+    """What a router made of the stream."""
+
+    router: str
+    arguments: dict[str, Any]
+    temperature: float  # P(task|row) = softmax(score / temperature), after the last task
+    tasks: list[int]  # that can be routed to
+    rows: list[Route]
+
+
 class Record(Strict):
     """One run."""
 
@@ -137,6 +164,7 @@ class Record(Strict):
     modules: list[Module]
     gains: list[Gain]
     weights: list[Weights]
+    routing: Routing | None = None  # None: the task of every row was given
     forwarded_rows: int  # units that were evaluated: texts, pairs, images; of a row in windows or options each
     peak_memory_bytes: int
     encoder_unchanged: bool  # fingerprint after the run equals the one before

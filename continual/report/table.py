@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continual.report.grid import MISSING, Row, plain, points, rows, title
+from continual.report.grid import MISSING, Row, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
 
 CELL = len("~100.0")
@@ -15,12 +15,13 @@ GAP = 2  # spaces between columns
 
 
 def show(record: Record, console: Console | None = None) -> None:
-    """Print matrix, metrics, compositions and modules; scores and differences in percent points."""
+    """Print matrix, metrics, compositions, routes and modules; scores and differences in percent points."""
     console = console or Console()
     _head(record, console)
     _matrix(record, console)
     _metrics(record, console)
     _gains(record, console)
+    _routing(record, console)
     _modules(record, console)
 
 
@@ -112,6 +113,16 @@ def _gain(gain: Gain | None) -> str:
     if gain is None:
         return MISSING
     return f"{points(gain.gain, True)} ({points(gain.low, True)} to {points(gain.high, True)})"
+
+
+def _routing(record: Record, console: Console) -> None:
+    if record.routing is None:
+        return
+    _section(f"Task not given: router {plain(record.routing.router)}, % of test rows", console)
+    grid = _table("rows of", "route", "answer", "answer, task given")
+    for name, row in routes(record):
+        grid.add_row(Text(name), points(row.route), points(row.total), points(row.oracle))
+    console.print(grid)
 
 
 def _modules(record: Record, console: Console) -> None:
