@@ -18,6 +18,7 @@ from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import Encoder, wrap
 from continual.errors import ContinualError
 from continual.exchange import adapterhub
+from continual.method.unipelt import GatedBundle
 from continual.types import Batch
 from tests import tiny
 
@@ -153,6 +154,48 @@ def test_a_flexible_classifier_of_one_layer_is_read_where_the_pooling_is_its_own
     assert other.notes == (
         f"the head was left behind: it reads states pooled by {pooling}, this encoder pools by mean",
     )
+
+
+# Gates
+
+
+@pytest.mark.parametrize(
+    ("case", "gates", "ungated"),
+    [
+        ("unipelt", {"prefix": 1, "bottleneck": 1, "lora": 1}, ()),
+        ("unipelt_two_gates", {"prefix": 2}, ("bottleneck",)),
+        ("par_bn_gated", {"parallel": 1}, ()),
+    ],
+)
+def test_gates_are_read_and_what_they_do_otherwise_with_padding_is_said(
+    case: str, gates: dict[str, int], ungated: tuple[str, ...]
+) -> None:
+    imported = exchange.read(GOLDEN / case, AdaptedEncoder(encoder()))
+    made = imported.adapter.method
+    assert isinstance(made, GatedBundle)
+    assert (made.gates, made.ungated) == (gates, ungated)
+    assert "its gates average over a text's own tokens here; in `adapters` over what pads it too" in imported.notes
+    plain = exchange.read(GOLDEN / "mam", AdaptedEncoder(encoder()))
+    assert not any("gates" in note for note in plain.notes)
+
+
+def test_the_alpha_that_their_gated_lora_ignores_is_ignored() -> None:
+    adapter = exchange.read(GOLDEN / "unipelt", AdaptedEncoder(encoder())).adapter
+    scales = [p["lora.scale"] for p in adapter.params.values() if "lora.scale" in p]
+    assert len(scales) == 4
+    assert all(float(scale) == 1.0 for scale in scales)  # alpha/r is 2/4 in the file
+
+
+def test_gates_that_do_something_else_or_are_not_there_are_refused(tmp_path: Path) -> None:
+    model = AdaptedEncoder(encoder())
+    with pytest.raises(ContinualError, match="composition_mode: 'scale' cannot be read: its gate multiplies the scale"):
+        exchange.read(changed(tmp_path / "a", "ia3", use_gating=True), model)
+    with pytest.raises(ContinualError, match=r"tensor gate\.weight is missing"):
+        exchange.read(changed(tmp_path / "b", "seq_bn", use_gating=True), model)
+    with pytest.raises(ContinualError, match=r"tensor .*prefix_gates\.task\.weight is missing"):
+        exchange.read(changed(tmp_path / "c", "prefix_flat", use_gating=True), model)
+    with pytest.raises(ContinualError, match=r"gate\.bias is not understood"):
+        exchange.read(changed(tmp_path / "d", "par_bn_gated", use_gating=False), model)
 
 
 # Old versions
