@@ -71,7 +71,7 @@ def mahalanobis(features: Tensor, tasks: Sequence[Moments], shrinkage: float) ->
 
 def squared_distances(features: Tensor, means: Tensor) -> Tensor:
     """(n, d), (C, d) -> (n, C): ‖x − μ_c‖², each row by itself: a batch's other rows move no bit of it."""
-    return torch.stack([(features - mean).square().sum(1) for mean in means], 1)
+    return torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def directions(features: Tensor, normalize: bool) -> Tensor:
