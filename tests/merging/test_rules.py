@@ -323,3 +323,11 @@ def test_sums_are_exact_and_the_result_has_the_precision_of_its_parents(merging:
     if isinstance(merging, Arithmetic | SVD):
         for key, tensor in vector(merged).items():
             assert tiny.gap(tensor.double(), vector(again)[key]) < (0.02 if dtype == torch.bfloat16 else 1e-12)
+
+
+def test_a_vector_has_what_is_trained_and_of_a_lora_the_matrices() -> None:
+    model = tiny.adapted()
+    for method in (Bottleneck(8), Parallel(8, learn_scale=True), Full(), Sparse(density=0.1, rule="random")):
+        adapter = module(model, method)
+        assert sum(t.numel() for t in vector(adapter).values()) == adapter.size
+    assert {tuple(t.shape) for t in vector(module(model, LoRA())).values()} == {(32, 32)}
