@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,58 +14,14 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from continual import gate
 from continual.encoder.arch import Place
+from continual.encoder.columns import Columns, Prefixes, gates_of, real
 from continual.encoder.group import Group
 from continual.encoder.site import Holder
 from continual.method import name_of
 from continual.method.base import AttentionMethod, Params, Spread, layers_in
 
 NAME = "continual"
-
-
-class Columns(NamedTuple):
-    """The prefixes of a group at one attention: (slots, heads, P, d_head) twice, and the parameters of their gates."""
-
-    group: Group
-    keys: Tensor
-    values: Tensor
-    gate: Params
-
-    def opened(self, slot: Tensor | None, read: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """What multiplies keys and values, (B, 1, 1, 1) twice: of a lone prefix, or of each row's own."""
-        if not self.gate:
-            return None
-        if slot is None:
-            opened = gate.opening({name: tensor[0] for name, tensor in self.gate.items()}, read, mask)
-        else:
-            opened = gate.routed(self.gate, slot, read, mask)
-        return opened[:, 0, None, None, None], opened[:, -1, None, None, None]
-
-
-class Prefixes:
-    """What a mixer sees of an attention: N prefixes, whose keys and values it multiplies by a weight each."""
-
-    def __init__(self, columns: Sequence[Columns], read: Tensor, mask: Tensor) -> None:
-        self.columns, self.read, self.mask = columns, read, mask
-
-    @property
-    def reads(self) -> list[tuple[Tensor, int]]:
-        """For each group the states that enter the attention, (B, T, d), and how many members it has."""
-        return [(self.read, len(column.group.owners)) for column in self.columns]
-
-    def mix(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1, N) -> keys and values of all N, one beside the other: (B, heads, ΣP, d_head) twice.
-
-        A gated prefix is the one that its own gates have multiplied.
-        """
-        counts = [len(column.group.owners) for column in self.columns]
-        keys, values = [], []
-        for column, own in zip(self.columns, weights[:, 0].split(counts, -1), strict=True):
-            opened = gate.each(column.gate, self.read, self.mask) if column.gate else own.new_ones(1, 1, 1)
-            keys.append(_times(column.keys, own * opened[..., 0].to(own)))
-            values.append(_times(column.values, own * opened[..., -1].to(own)))
-        return torch.cat(keys, 2), torch.cat(values, 2)
 
 
 class AttentionSite(Holder):
@@ -92,12 +48,12 @@ class AttentionSite(Holder):
         """(B, H, T, d_head) keys and values, and a mask over (B, 1, T, T) or none -> the same with P more columns."""
         read, self._read = self._read, None
         assert read is not None
-        stacked = [Columns(g, *vmap(_method(g).keys_values)(g.every()), _gates(g.every())) for g in self.stacks]
+        stacked = [Columns(g, *vmap(_method(g).keys_values)(g.every()), gates_of(g.every())) for g in self.stacks]
         columns = [*stacked, *self.spread]
         if self.mixer is not None:
             tokens = self.route.mask if self.route.mask is not None else read.new_ones(read.shape[:2])
             keys, values = self.mixer(read, read, tokens, Prefixes(columns, read, tokens))
-            mask = _with(mask, _real(columns, k), keys.shape[2], k)
+            mask = _with(mask, real(columns, k), keys.shape[2], k)
             return torch.cat([keys.to(k), k], 2), torch.cat([values.to(v), v], 2), mask
         for column in columns:
             keys, values, visible = self._own(column, k, v, read)
@@ -140,7 +96,7 @@ class SharedSite(Holder):
             method, chosen = cast(Spread, group.method), _chosen(group, sites)
             shapes = [site.shape for site in chosen]
             pieces = vmap(lambda p, m=method, s=shapes: m.spread(p, s))(group.every())
-            gates = _gates(group.every())
+            gates = gates_of(group.every())
             for number, (site, piece) in enumerate(zip(chosen, pieces, strict=True)):
                 keys, values = vmap(method.settled.keys_values)(piece)
                 own = {name: tensor[:, number] for name, tensor in gates.items()}
@@ -161,7 +117,7 @@ class SharedSite(Holder):
             if n in group.owners:
                 method, chosen = cast(Spread, group.method), _chosen(group, sites)
                 params = group.take(group.owners.index(n))
-                pieces, gates = method.spread(params, [site.shape for site in chosen]), _gates(params)
+                pieces, gates = method.spread(params, [site.shape for site in chosen]), gates_of(params)
                 for number, (site, piece) in enumerate(zip(chosen, pieces, strict=True)):
                     piece |= {name: tensor[number] for name, tensor in gates.items()}
                     yield site.address, name_of(method.settled), {name: t.contiguous() for name, t in piece.items()}
@@ -184,24 +140,6 @@ def attend(model: PreTrainedModel) -> bool:
 
 def _method(group: Group) -> AttentionMethod:
     return cast(AttentionMethod, group.method)
-
-
-def _gates(params: Params) -> Params:
-    return {name: params[name] for name in (gate.WEIGHT, gate.BIAS) if name in params}
-
-
-def _times(columns: Tensor, weights: Tensor) -> Tensor:
-    """(n, heads, P, d_head) by (B, n) -> (B, heads, n · P, d_head)."""
-    return torch.einsum("nhpd,bn->bhnpd", columns, weights.to(columns)).flatten(2, 3)
-
-
-def _real(columns: Sequence[Columns], k: Tensor) -> Tensor | None:
-    """(B, ΣP): which columns of all slots are more than a shorter prefix's padding; None where all are."""
-    pieces = []
-    for group, keys, _, _ in columns:
-        pieces.append((torch.arange(keys.shape[2], device=k.device) < group.sizes[:, None]).flatten())
-    even = all(shape == group.shapes[0] for group, _, _, _ in columns for shape in group.shapes)
-    return None if even else torch.cat(pieces).expand(len(k), -1)
 
 
 def _with(mask: Tensor | None, visible: Tensor | None, more: int, k: Tensor) -> Tensor | None:
