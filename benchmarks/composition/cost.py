@@ -35,7 +35,8 @@ HERE = Path(__file__).resolve().parent
 WARM = 3
 COUNTS = (2, 4, 8, 16, 32)
 PRUNED = (8, 16)
-CLOSE = 1e-4
+CLOSE = {"cpu": 1e-4, "cuda": 5e-4}
+"""Largest relative difference: a GPU's float32 sums are taken in another order in each library's shapes."""
 LINEARS = {"down": "adapter_down.0.weight", "down_bias": "adapter_down.0.bias"}
 LINEARS |= {"up": "adapter_up.weight", "up_bias": "adapter_up.bias"}
 FUSION = {"query": "query.weight", "query_bias": "query.bias", "key": "key.weight", "value": "value.weight"}
@@ -184,7 +185,7 @@ def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dic
 
 
 def close(what: str, apart: Mapping[str, float]) -> None:
-    if not max(apart["output"], apart["gradient"]) < CLOSE:
+    if not max(apart["output"], apart["gradient"]) < CLOSE["cuda" if torch.cuda.is_available() else "cpu"]:
         raise ArithmeticError(f"{what} answer otherwise than ours: {apart}")
 
 

@@ -54,12 +54,18 @@ class _Attention(Mixer):
         return scores.softmax(-1)
 
     def weights(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
-        query = F.linear(F.linear(y, self.query, self.query_bias), self.key.T)
-        return self.attend(parts.dot(query))
+        return self.attend(parts.dot(self._query(y)))
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
         mixed = super().forward(x, y, mask, parts)
         return mixed if self.value is None else F.linear(mixed, self.value)
+
+    def _query(self, y: Tensor) -> Tensor:
+        """q' = W_kᵀ (W_q y + b_q)."""
+        if torch.is_grad_enabled() or y.shape[:2].numel() <= len(self.query):
+            return F.linear(F.linear(y, self.query, self.query_bias), self.key.T)
+        # Nothing is learned, and there are more tokens than channels: W_kᵀ W_q saves each token one of two products.
+        return F.linear(y, self.key.T @ self.query, F.linear(self.query_bias, self.key.T))
 
     def _cool(self, _: Tensor) -> None:
         assert self.steps is not None

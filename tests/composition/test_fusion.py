@@ -213,3 +213,16 @@ def test_it_starts_at_the_identity_and_its_regulariser_is_the_distance_from_it()
     assert float(penalty.detach()) == pytest.approx(wanted, rel=1e-5)
     penalty.backward()
     assert tiny.gap(first.value.grad, 0.6 * (first.value - torch.eye(d))) < 1e-5
+
+
+def test_without_gradients_the_product_of_query_and_key_gives_the_same_answers() -> None:
+    """More tokens than channels: the other way of computing the query is taken, and none can tell."""
+    model = tiny.adapted(dtype=torch.float64)
+    Fusion().install(model, adapters(model, "mixed"), seed=5)
+    scatter(model)
+    batch = tiny.batch(rows=6, tokens=9)
+    assert batch.inputs.numel() > model.width
+    learning = model(batch)
+    assert learning.requires_grad
+    with torch.no_grad():
+        assert tiny.gap(model(batch), learning) < 1e-12
