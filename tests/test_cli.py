@@ -100,7 +100,7 @@ main()
     ("override", "said"),
     [
         ("method=lorra", "unknown method 'lorra'; choose from: bitfit, bottleneck, bundle, "),
-        ("composition=[mix]", "unknown composition 'mix'; choose from: average, fusion, split, stack, unipelt"),
+        ("composition=[mix]", "unknown composition 'mix'; choose from: average, fusion, gates, split, stack, unipelt"),
         ("experiment=big", "unknown experiment 'big'; choose from: full, toy"),
         ("method.rnk=3", "Could not override 'method.rnk'; continual run --help shows the groups"),
         ("methods=lora", "Could not override 'methods'; continual run --help"),
