@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from continual.adapter import Adapter as Adapter
     from continual.adapter import fresh as fresh
+    from continual.composition.average import Average as Average
     from continual.composition.fusion import Fusion as Fusion
+    from continual.composition.gates import Gates as Gates
+    from continual.composition.split import Split as Split
+    from continual.composition.stack import Stack as Stack
     from continual.composition.unipelt import UniPELT as UniPELT
     from continual.drive import run_stream as run_stream
     from continual.encoder.adapted import AdaptedEncoder as AdaptedEncoder
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from continual.errors import ContinualError as ContinualError
     from continual.evaluate import Evaluate as Evaluate
     from continual.ledger import Ledger as Ledger
+    from continual.merging.arithmetic import Arithmetic as Arithmetic
+    from continual.merging.ties import Ties as Ties
     from continual.method.bitfit import BitFit as BitFit
     from continual.method.bottleneck import Bottleneck as Bottleneck
     from continual.method.bundle import Bundle as Bundle
@@ -36,9 +42,12 @@ if TYPE_CHECKING:
     from continual.method.prefix_mlp import PrefixMLP as PrefixMLP
     from continual.method.prompt import Prompt as Prompt
     from continual.method.sparse import Sparse as Sparse
+    from continual.method.unipelt import GatedBundle as GatedBundle
     from continual.parts import Parts as Parts
+    from continual.recall import recall as recall
     from continual.report.table import show as show
     from continual.request import Recipe as Recipe
+    from continual.router.mixture import Mixture as Mixture
     from continual.store import Store as Store
     from continual.strategy.isolated import Isolated as Isolated
     from continual.strategy.sequential import Sequential as Sequential
@@ -51,6 +60,8 @@ if TYPE_CHECKING:
 _HOME = {
     "AdaptedEncoder": "encoder.adapted",
     "Adapter": "adapter",
+    "Arithmetic": "merging.arithmetic",
+    "Average": "composition.average",
     "BitFit": "method.bitfit",
     "Bottleneck": "method.bottleneck",
     "Bundle": "method.bundle",
@@ -61,6 +72,8 @@ _HOME = {
     "Example": "stream.base",
     "Full": "method.full",
     "Fusion": "composition.fusion",
+    "GatedBundle": "method.unipelt",
+    "Gates": "composition.gates",
     "HeadOnly": "method.head",
     "IA3": "method.ia3",
     "Image": "stream.base",
@@ -68,6 +81,7 @@ _HOME = {
     "Ledger": "ledger",
     "LoRA": "method.lora",
     "Machine": "trainer",
+    "Mixture": "router.mixture",
     "Parallel": "method.parallel",
     "Parts": "parts",
     "Prefix": "method.prefix",
@@ -76,14 +90,18 @@ _HOME = {
     "Recipe": "request",
     "Sequential": "strategy.sequential",
     "Sparse": "method.sparse",
+    "Split": "composition.split",
+    "Stack": "composition.stack",
     "Store": "store",
     "Stream": "stream.base",
     "Task": "stream.base",
+    "Ties": "merging.ties",
     "UniPELT": "composition.unipelt",
     "fresh": "adapter",
     "load": "encoder.load",
     "merge": "encoder.merge",
     "merged": "encoder.merge",
+    "recall": "recall",
     "run_stream": "drive",
     "show": "report.table",
     "unmerge": "encoder.merge",

@@ -15,20 +15,20 @@ import continual
 ROOT = Path(continual.__file__).parent
 LAYERS = [
     "errors files types typed secret activation later",
-    "folder assets logs method head metric score ledger stream store.card report",
+    "folder assets logs method head metric score ledger stream store.card report moments routing gate",
     "adapter",
-    "encoder store bank",
-    "composition strategy predict",
-    "exchange",
+    "encoder store bank prune",
+    "composition strategy predict parallel space information merging pruning router",
+    "exchange recall task_inference",
     "request slots",
     "member choose",
     "learner evaluate progress",
     "trainer",
-    "parts session summary compose",
+    "parts session summary compare compose readings route",
     "run",
     "drive",
     "build",
-    "cli",
+    "cli commands",
     "__main__ __init__",
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}

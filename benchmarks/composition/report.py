@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import effect_report
 import section_cost
+import section_routing
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "RESULTS.md"
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "cost": section_cost.section,
+    "routing": section_routing.section,
 }
 
 
@@ -39,7 +42,9 @@ def render(folder: Path) -> str:
     ]
     for kind, section in SECTIONS.items():
         parts += section({name: record for name, record in records.items() if name.startswith(f"{kind}-")})
-    return "\n\n".join(parts) + "\n"
+    page = "\n\n".join(parts) + "\n"
+    effect = effect_report.section(folder)
+    return page + "".join(f"{line}\n" for line in (["", "## Whether composing helps", "", *effect] if effect else []))
 
 
 if __name__ == "__main__":

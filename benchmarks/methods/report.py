@@ -17,7 +17,7 @@ PAGE = HERE / "RESULTS.md"
 PLAIN = "transformers"
 ORDER = (
     *("head", "bottleneck", "houlsby", "parallel", "compacter", "lora", "lora merged", "qlora", "ia3", "bitfit"),
-    *("prefix", "prefix_mlp", "prompt", "sparse", "bundle", "mam", "full"),
+    *("prefix", "prefix_mlp", "prompt", "sparse", "bundle", "unipelt", "mam", "full"),
 )
 CARD = 12e9
 

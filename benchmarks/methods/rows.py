@@ -18,10 +18,13 @@ from continual.method.prefix import Prefix
 from continual.method.prefix_mlp import PrefixMLP
 from continual.method.prompt import Prompt
 from continual.method.sparse import Sparse
+from continual.method.unipelt import GatedBundle
 
 LINEARS = ("query", "key", "value", "attn_out", "ffn_in", "ffn_out")
 MAM = {"prefix": {"length": 30}, "parallel": {"reduction_factor": 2.0, "scale": 4.0}}
 UNION = "prefix_tuning_flat[prefix_length=10]|seq_bn[reduction_factor=16,non_linearity='relu']|lora[r=8,alpha=16]"
+GATED = "prefix_tuning_flat[prefix_length=10,use_gating=True]|seq_bn[reduction_factor=16,non_linearity='relu'"
+GATED += ",use_gating=True]|lora[r=8,alpha=8,use_gating=True]"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ ROWS = {
     "prompt": Row(Prompt(), ("PromptTuningConfig", {"num_virtual_tokens": 10}), "prompt_tuning[prompt_length=10]"),
     "sparse": Row(Sparse()),
     "bundle": Row(Bundle(), adapters=UNION),
+    "unipelt": Row(GatedBundle(), adapters=GATED),
     "mam": Row(Bundle(MAM), adapters="prefix_tuning_flat[prefix_length=30]|par_bn[reduction_factor=2]"),
     "qlora": Row(LoRA(targets=LINEARS), quantize=("int8", "nf4")),
     "full": Row(Full()),

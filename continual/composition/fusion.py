@@ -57,8 +57,7 @@ class _Attention(Mixer):
         return self.attend(parts.dot(self._query(y)))
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor, parts: Parts) -> Tensor:
-        mixed = super().forward(x, y, mask, parts)
-        return mixed if self.value is None else F.linear(mixed, self.value)
+        return parts.mix(self.weights(x, y, mask, parts), self.value)
 
     def _query(self, y: Tensor) -> Tensor:
         """q' = W_kᵀ (W_q y + b_q)."""

@@ -40,11 +40,11 @@ class Parts:
         """(B, T, d_out) -> (B, T, N), the inner product of q with each delta."""
         return torch.cat([value.dot(q) for value in self._values], -1)
 
-    def mix(self, weights: Tensor) -> Tensor:
-        """(B, T or 1, N) -> (B, T, d_out), the weighted sum of the deltas."""
+    def mix(self, weights: Tensor, values: Tensor | None = None) -> Tensor:
+        """(B, T or 1, N) -> (B, T, d_out), the weighted sum of the deltas, by ``values`` (d_out, d_out) if given."""
         counts = [len(g.owners) for g in self.groups]
         pieces = zip(self._values, weights.split(counts, -1), strict=True)
-        return torch.stack([value.mix(w) for value, w in pieces]).sum(0)
+        return torch.stack([value.mix(w, values) for value, w in pieces]).sum(0)
 
     def _value(self, group: Group, opening: Tensor | None) -> _Codes | _Deltas | _Gated:
         if not isinstance(group.method, LowRank):
@@ -65,8 +65,9 @@ class _Deltas:
     def dot(self, q: Tensor) -> Tensor:
         return torch.einsum("btd,nbtd->btn", q, self.deltas)
 
-    def mix(self, weights: Tensor) -> Tensor:
-        return torch.einsum("btn,nbtd->btd", weights.expand(*self.deltas.shape[1:3], -1), self.deltas)
+    def mix(self, weights: Tensor, values: Tensor | None) -> Tensor:
+        mixed = torch.einsum("btn,nbtd->btd", weights.expand(*self.deltas.shape[1:3], -1), self.deltas)
+        return mixed if values is None else F.linear(mixed, values)
 
 
 class _Codes:
@@ -85,10 +86,15 @@ class _Codes:
         dots = (F.linear(q, wide).unflatten(-1, self.codes.shape[-2:]) * self.codes).sum(-1)
         return dots if self.bias is None else dots + F.linear(q, self.bias)
 
-    def mix(self, weights: Tensor) -> Tensor:
+    def mix(self, weights: Tensor, values: Tensor | None) -> Tensor:
         wide = self.up.transpose(0, 1).flatten(1, 2)  # (d, N·r)
-        mixed = F.linear((self.codes * weights[..., None]).flatten(-2), wide)
-        return mixed if self.bias is None else mixed + F.linear(weights, self.bias.T)
+        codes = (self.codes * weights[..., None]).flatten(-2)
+        # Nothing is learned, and there are more tokens than codes: the matrix meets U instead of every token's sum.
+        folds = values is not None and not torch.is_grad_enabled() and codes.shape[:2].numel() > wide.shape[1]
+        mixed = F.linear(codes, values @ wide if folds else wide)
+        bias = self.bias if self.bias is None or not folds else F.linear(self.bias, values)
+        mixed = mixed if bias is None else mixed + F.linear(weights, bias.T)
+        return mixed if values is None or folds else F.linear(mixed, values)
 
 
 class _Gated:
@@ -101,5 +107,5 @@ class _Gated:
         dots = self.codes.dot(q)
         return dots * self.opening.to(dots)
 
-    def mix(self, weights: Tensor) -> Tensor:
-        return self.codes.mix(weights * self.opening.to(weights))
+    def mix(self, weights: Tensor, values: Tensor | None) -> Tensor:
+        return self.codes.mix(weights * self.opening.to(weights), values)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from continual.adapter import flatten
@@ -66,10 +65,11 @@ def read(folder: Path, model: AdaptedEncoder) -> Setup:
     for key, wanted in FORM.items():
         config.only(key, (wanted,), "our fusion attends by query and key, from the block's normed output, with no more")
     tensors = read_tensors(folder / joined, FILE, PICKLES, WAY_OUT)
-    mixers = _mixers(tensors, config.get("value", True, bool), joined, sorted(sites.pop()), model)
+    values = config.get("value", True, bool)
+    mixers = _mixers(tensors, values, joined, sorted(sites.pop()), model)
     config.close()
     require_empty(tensors, "no site of the adapters is there")
-    return Setup(members, Fusion(), flatten(mixers), source)
+    return Setup(members, Fusion(values=values), flatten(mixers), source)
 
 
 def _members(setup: dict[str, Any], folder: Path) -> list[str]:
@@ -92,7 +92,7 @@ def _members(setup: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _mixers(
-    tensors: dict[str, Tensor], value: bool, joined: str, sites: Sequence[str], model: AdaptedEncoder
+    tensors: dict[str, Tensor], values: bool, joined: str, sites: Sequence[str], model: AdaptedEncoder
 ) -> dict[str, Params]:
     if model.encoder.config.model_type not in FAMILIES:
         raise ContinualError(f"fusions of {model.encoder.config.model_type} are not read")
@@ -108,6 +108,7 @@ def _mixers(
             "query": take(tensors, f"{block}.query.weight", d, d),
             "query_bias": take(tensors, f"{block}.query.bias", d),
             "key": take(tensors, f"{block}.key.weight", d, d),
-            "value": take(tensors, f"{block}.value.weight", d, d) if value else torch.eye(d),
         }
+        if values:
+            mixers[address]["value"] = take(tensors, f"{block}.value.weight", d, d)
     return mixers
