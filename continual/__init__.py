@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from continual.method.sparse import Sparse as Sparse
     from continual.method.unipelt import GatedBundle as GatedBundle
     from continual.parts import Parts as Parts
-    from continual.recall import recall as recall
+    from continual.recalled import recall as recall
     from continual.report.table import show as show
     from continual.request import Recipe as Recipe
     from continual.router.mixture import Mixture as Mixture
@@ -101,7 +101,7 @@ _HOME = {
     "load": "encoder.load",
     "merge": "encoder.merge",
     "merged": "encoder.merge",
-    "recall": "recall",
+    "recall": "recalled",
     "run_stream": "drive",
     "show": "report.table",
     "unmerge": "encoder.merge",

@@ -55,7 +55,7 @@ def _merge(arguments: Sequence[str]) -> int:
     parser.add_argument("--head", metavar="NAME", help="the module whose head and labels it takes (default: the first)")
     given = parser.parse_args(arguments)
     from continual import merging
-    from continual.recall import merge
+    from continual.recalled import merge
     from continual.store import Store
 
     rule = merging.named(given.rule, {"weights": tuple(given.weights)} if given.weights else {})

@@ -8,7 +8,7 @@ from continual import composition as compositions
 from continual.composition.base import Mixer
 from continual.encoder.site import Holder
 from continual.evaluate import score_of
-from continual.recall import recall
+from continual.recalled import recall
 from continual.report.record import Gain, Weights
 from continual.score.base import Floats, paired, value
 from continual.session import Kept, Session

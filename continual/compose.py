@@ -16,7 +16,7 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.merging.base import Merging
-from continual.recall import adapters, member, recall
+from continual.recalled import adapters, member, recall
 from continual.request import Learn, Learned
 from continual.session import Kept, Session
 from continual.store import Entry

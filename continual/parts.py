@@ -24,7 +24,7 @@ from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
 from continual.progress import Progress
 from continual.pruning.base import Pruner
-from continual.recall import member
+from continual.recalled import member
 from continual.request import Recipe
 from continual.router.base import Router
 from continual.store import Store

@@ -19,7 +19,7 @@ LAYERS = [
     "adapter",
     "encoder store bank prune",
     "composition strategy predict parallel space information merging pruning router",
-    "exchange recall task_inference",
+    "exchange recalled task_inference",
     "request slots",
     "member choose",
     "learner evaluate progress",

@@ -117,7 +117,7 @@ def _parent(store: Store, digest: str, reference: str, encoder: Encoder) -> Adap
     try:
         entry = store.get(digest)
     except ContinualError as error:
-        raise ContinualError(
+        raise type(error)(
             f"{reference} is composed of modules that must be in the same store, and one cannot be had: {error}; "
             "copy it there, or learn the composition again"
         ) from error

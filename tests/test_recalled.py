@@ -23,7 +23,7 @@ from continual.method.lora import LoRA
 from continual.parts import Parts
 from continual.pruning.automatic import Automatic
 from continual.pruning.top import Top
-from continual.recall import member, recall
+from continual.recalled import member, recall
 from continual.report.record import Record
 from continual.store import Store
 from continual.stream.text import Reader
