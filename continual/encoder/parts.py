@@ -87,14 +87,14 @@ class _Codes:
         return dots if self.bias is None else dots + F.linear(q, self.bias)
 
     def mix(self, weights: Tensor, values: Tensor | None) -> Tensor:
+        codes, bias = (self.codes * weights[..., None]).flatten(-2), self.bias
         wide = self.up.transpose(0, 1).flatten(1, 2)  # (d, N·r)
-        codes = (self.codes * weights[..., None]).flatten(-2)
-        # Nothing is learned, and there are more tokens than codes: the matrix meets U instead of every token's sum.
-        folds = values is not None and not torch.is_grad_enabled() and codes.shape[:2].numel() > wide.shape[1]
-        mixed = F.linear(codes, values @ wide if folds else wide)
-        bias = self.bias if self.bias is None or not folds else F.linear(self.bias, values)
+        if values is not None and not torch.is_grad_enabled() and codes.shape[:2].numel() > wide.shape[1]:
+            # Nothing is learned, and there are more tokens than codes: the matrix meets U, not the sum of every token.
+            wide, bias, values = values @ wide, None if bias is None else F.linear(bias, values), None
+        mixed = F.linear(codes, wide)
         mixed = mixed if bias is None else mixed + F.linear(weights, bias.T)
-        return mixed if values is None or folds else F.linear(mixed, values)
+        return mixed if values is None else F.linear(mixed, values)
 
 
 class _Gated:
