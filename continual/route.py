@@ -36,6 +36,8 @@ def route(session: Session) -> Routing | None:
             known = known.calibrated(task.name, readings.query("valid", [index], so_far))
         rows += _counted(readings, known, so_far, last=index == tasks[-1])
     known.save(session.folder)
+    whole = [row for row in rows if row.task is None][-1]
+    session.parts.progress.say(f"{name}: {100 * whole.route:.1f} % of all test rows went to their own task")
     return Routing(
         router=name, arguments=folder.arguments(chosen), temperature=known.temperature, tasks=tasks, rows=rows
     )
