@@ -28,7 +28,7 @@ TRIED = (
 def section(records: Mapping[str, Any]) -> list[str]:
     parts = ["## Routers", WHAT]
     if not records:
-        return [*parts, "Not measured yet (`python benchmarks/composition/routing.py --data FOLDER`)."]
+        return [*parts, "Not measured yet (`python benchmarks/composition/routing.py --data FOLDER --keep FOLDER`)."]
     for name, title in SETS.items():
         if record := records.get(f"routing-{name}"):
             parts += [f"### {title}", _table(record), "Our own targets:", _targets(record)]
