@@ -181,7 +181,11 @@ def _pruned(session: Session, task: Task, composition: Composition, kept: Kept) 
         replace(full, composition=_keeping(composition, less)).install(session.model)
         return session.valid_score(task, full.head_params)
 
-    chosen = pruner.choose(watch.shares(), scored)
+    try:
+        chosen = pruner.choose(watch.shares(), scored)
+    except ContinualError as error:
+        _skip(session, name, str(error))
+        return []
     tensors = {key: t for key, t in full.mixers.items() if chosen.get(key.rsplit("/", 1)[0]) != ()}
     found = session.derive(name, task, kept, folder.arguments(_keeping(composition, chosen)), tensors, scored(chosen))
     session.parts.progress.end(session.outcome(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -35,6 +36,19 @@ def component(package: str, name: str) -> type[Any]:
     if len(public) != 1:
         raise TypeError(f"{module.__name__} must define exactly one public class, it has {len(public)}")
     return public[0]
+
+
+def made(package: str, name: str, values: Mapping[str, Any]) -> Any:
+    """The component that a card names, with the arguments that it gives. No class outside the folder can be reached.
+
+    Raises ContinualError for an unknown name or unknown arguments.
+    """
+    kind = component(package, name)
+    known = {field.name for field in fields(kind)}
+    if extra := set(values) - known:
+        what = package.rsplit(".", 1)[-1]
+        raise ContinualError(f"{what} {name} does not take {sorted(extra)}; it takes {sorted(known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def name_of(package: str, value: object) -> str:

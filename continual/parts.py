@@ -105,6 +105,10 @@ class Parts:
         rules = [merging.name_of(rule) for rule in self.mergings]
         if twice := sorted({name for name in rules if rules.count(name) > 1}):
             raise ContinualError(f"merging {', '.join(twice)} is given twice; give each once, or make two runs")
+        if self.prune is not None and not any(hasattr(composition, "kept") for composition in self.compositions):
+            raise ContinualError(
+                "prune makes a learned fusion smaller, and this run learns none: add composition=fusion, or prune=null"
+            )
         if double := sorted({reference for reference in self.sources if self.sources.count(reference) > 1}):
             raise ContinualError(f"sources has {', '.join(double)} twice; name each stored module once")
 

@@ -110,6 +110,15 @@ def test_pruning_by_validation_keeps_its_promise(tmp_path: Path) -> None:
     assert pruned.valid_score >= full.valid_score
 
 
+def test_a_pruning_without_a_fusion_is_refused_and_one_that_leaves_nothing_is_skipped(tmp_path: Path) -> None:
+    with pytest.raises(ContinualError, match="this run learns none: add composition=fusion"):
+        running.parts(tmp_path, compositions=(Average(),), prune=Top())
+    record = running.run(tmp_path, compositions=(Fusion(),), prune=Top(above=2))
+    assert record.status == "finished"
+    assert any("fusion.pruned skipped: prune.above=2 leaves no site" in line for line in record.warnings)
+    assert [gain.composition for gain in record.gains] == ["fusion"] * 2
+
+
 def test_modules_of_the_store_are_composed_by_name_and_by_digest(root: Path) -> None:
     parts, record = finished(root)
     names = [module.name for module in record.modules if module.method == "lora"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -25,11 +24,7 @@ def name_of(composition: Composition) -> str:
 
 def named(name: str, values: dict[str, Any]) -> Composition:
     """The composition a card names; a card can reach no class outside this folder."""
-    kind = folder.component(__name__, name)
-    known = {field.name for field in fields(kind)}
-    if extra := set(values) - known:
-        raise ContinualError(f"composition {name} does not take {sorted(extra)}; it takes {sorted(known)}")
-    return kind(**tuples(values))
+    return folder.made(__name__, name, tuples(values))
 
 
 def restore(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from continual import folder
-from continual.errors import ContinualError
 from continual.method.base import Described
 
 
@@ -20,8 +18,4 @@ def named(name: str, values: dict[str, Any]) -> Described:
 
     Raises ContinualError for an unknown name or unknown arguments.
     """
-    kind = folder.component(__name__, name)
-    known = {field.name for field in fields(kind)}
-    if extra := set(values) - known:
-        raise ContinualError(f"method {name} does not take {sorted(extra)}; it takes {sorted(known)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    return folder.made(__name__, name, values)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from continual import folder
-from continual.errors import ContinualError
 from continual.router.base import Router
 
 
@@ -22,8 +20,4 @@ def name_of(router: Router) -> str:
 
 def named(name: str, values: Mapping[str, Any]) -> Router:
     """The router that a file names; a file can reach no class outside this folder."""
-    kind = folder.component(__name__, name)
-    known = {field.name for field in fields(kind)}
-    if extra := set(values) - known:
-        raise ContinualError(f"router {name} does not take {sorted(extra)}; it takes {sorted(known)}")
-    return kind(**values)
+    return folder.made(__name__, name, values)

@@ -49,7 +49,7 @@ def test_what_is_timed_has_as_many_repeats_as_what_it_is_held_against(path: Path
 def test_what_was_timed_gave_the_same_answers_and_gradients(path: Path) -> None:
     for entry in json.loads(path.read_text(encoding="utf-8"))["rows"].values():
         for apart in (entry["agreement"], entry["direct"]):
-            assert max(apart["output"], apart["gradient"]) < 1e-4
+            assert max(apart["output"], apart["gradient"]) < (5e-4 if "cuda" in path.stem else 1e-4)
 
 
 def entry(ours: float, theirs: float) -> dict:
