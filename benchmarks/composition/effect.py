@@ -160,8 +160,8 @@ def _fused(
 ) -> dict[str, Any]:
     fusion = Fusion(regularizer=options.regularizer, lr=options.fusion_lr)
     job = (f"{case.task.name}/{case.rows}/fusion-{variant}", case.seed, options.epochs)
-    scores, weights = school.compose(case.task, fusion, members, before.head, job)
-    return {**scores, "attention": weights}
+    found = school.compose(case.task, fusion, members, before.head, job)
+    return {**found.scores, "attention": found.attention, "pruned": found.pruned}
 
 
 def _unipelt(school: School, cases: Sequence[Case], options: argparse.Namespace) -> None:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
-from continual import assets, folder, head, method
+from continual import assets, folder, head, method, prune
 from continual import composition as compositions
 from continual.adapter import Adapter, flatten, fresh, generator, unflatten
 from continual.bank import HeadBank
-from continual.composition.base import Composition
+from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.load import MINILM, load
 from continual.evaluate import score_of
@@ -32,6 +32,7 @@ from continual.stream.text import Reader
 from continual.trainer import Machine, learn
 
 MAX_LENGTH = 128
+PRUNED = 2
 Scores = dict[str, dict[str, float]]
 """{"valid": {score: value}, "test": …}; a part without rows is left out."""
 
@@ -52,6 +53,14 @@ class Job(NamedTuple):
 class Module(NamedTuple):
     adapter: Adapter
     head: Params
+
+
+class Composed(NamedTuple):
+    """``attention``: each site's mean weights over the test's tokens. ``pruned``: the scores with two members a site."""
+
+    scores: Scores
+    attention: dict[str, list[float]]
+    pruned: Scores
 
 
 class School:
@@ -76,30 +85,29 @@ class School:
                 yield module, self._scores(job.task, bank, index if len(part) > 1 else None)
 
     def compose(
-        self,
-        task: Task,
-        composition: Composition,
-        adapters: Sequence[Adapter],
-        start: Params,
-        job: tuple[str, int, int],
-    ) -> tuple[Scores, dict[str, list[float]]]:
-        """Scores of what was learned over the frozen adapters, and each site's mean weights over the test's tokens.
+        self, task: Task, fusion: Fusion, adapters: Sequence[Adapter], start: Params, job: tuple[str, int, int]
+    ) -> Composed:
+        """What a fusion over the frozen adapters comes to, with all of them and with ``PRUNED`` at each site.
 
         ``start``: the head that it goes on from · ``job``: its name, seed and epochs
         """
         name, seed, epochs = job
-        wanted = self._request(
-            task, tuple(adapters), start, composition.lr or adapters[0].method.lr, name, seed, epochs
-        )
-        [learned] = learn(self.model, [replace(wanted, composition=composition)], self.machine, _silent())
+        wanted = self._request(task, tuple(adapters), start, fusion.lr or adapters[0].method.lr, name, seed, epochs)
+        [learned] = learn(self.model, [replace(wanted, composition=fusion)], self.machine, _silent())
         _sound(learned)
-        compositions.restore(self.model, composition, adapters, learned.mixers)
         bank = self._bank([(wanted.head, learned.head_params)])
-        scores: Scores = {"valid": self._score(task, task.valid, bank, None)}
+        compositions.restore(self.model, fusion, adapters, learned.mixers)
+        with compositions.Watch(self.model) as watch:
+            scores: Scores = {"valid": self._score(task, task.valid, bank, None)}
+        shares = watch.shares()  # test rows do not say what stays
         with compositions.Watch(self.model) as watch:
             scores["test"] = self._score(task, task.test, bank, None)
+        attention = {address: [round(w, 4) for w in means] for address, means in watch.means().items()}
+        few = replace(fusion, kept=prune.most_attended(shares, PRUNED))
+        compositions.restore(self.model, few, adapters, learned.mixers)
+        pruned = self._scores(task, bank, None)
         self.model.mix(None)
-        return scores, {address: [round(w, 4) for w in means] for address, means in watch.means().items()}
+        return Composed(scores, attention, pruned)
 
     def sources(
         self, tasks: Sequence[Task], kind: Described, epochs: int, store: Store

@@ -24,9 +24,10 @@ class Book:
         self.setting = dict(setting)
 
     def put(self, name: str, entry: Mapping[str, Any]) -> None:
-        self.rows[name] = {**entry, "code": code_digest()}
+        made = machine()  # entries of one record may come from several machines: each names its own
+        self.rows[name] = {**entry, "code": code_digest(), "device": made["device"]}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {"schema": 1, "setting": self.setting, "machine": machine(), "rows": self.rows})
+        write_json(self.path, {"schema": 1, "setting": self.setting, "machine": made, "rows": self.rows})
 
 
 def machine() -> dict[str, Any]:
