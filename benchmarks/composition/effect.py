@@ -117,6 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fusion-lr", type=float, default=3e-4)
     parser.add_argument("--regularizer", type=float, default=0.01, help="of fusion's value matrix")
     parser.add_argument("--bundle", default="unipelt", help="the method that is held against its parts")
+    parser.add_argument("--factor", type=float, default=1.0, help="times the rate that each method names, of unipelt")
     parser.add_argument("--group", type=int, default=30, help="modules that are learned together")
     parser.add_argument("--store", type=Path, default=Path("store"), help="where the sources' modules are kept")
     parser.add_argument("--records", type=Path, default=HERE / "records")
@@ -128,7 +129,7 @@ def _options() -> argparse.Namespace:
 
 def _cases(pack: Pack, options: argparse.Namespace, setting: Mapping[str, Any]) -> Iterator[Case]:
     """Those that are not in the records yet."""
-    names = ("bundle",) if options.what == "unipelt" else ("source_epochs", "fusion_lr", "regularizer")
+    names = ("bundle", "factor") if options.what == "unipelt" else ("source_epochs", "fusion_lr", "regularizer")
     own = {name: getattr(options, name) for name in names}
     for name in options.targets:
         task = pack.targets[name]
@@ -170,11 +171,11 @@ def _unipelt(school: School, cases: Sequence[Case], options: argparse.Namespace)
     start = time.perf_counter()
     found: dict[str, list[Scores]] = {}
     for name, kind in methods.items():
-        jobs = [Job(case.task, kind, case.seed, options.epochs) for case in cases]
+        jobs = [Job(case.task, kind, case.seed, options.epochs, options.factor) for case in cases]
         found[name] = [scores for _, scores in school.modules(jobs)]
         print(f"{name} at {cases[0].rows} rows: {time.perf_counter() - start:.0f} s", flush=True)
     for index, case in enumerate(cases):
-        case.book.setting["lr"] = {name: kind.lr for name, kind in methods.items()}
+        case.book.setting["lr"] = {name: kind.lr * options.factor for name, kind in methods.items()}
         _enter(case, {name: scores[index] for name, scores in found.items()}, start)
 
 

@@ -38,12 +38,16 @@ Scores = dict[str, dict[str, float]]
 
 
 class Job(NamedTuple):
-    """A module to learn, as its method names the rate; random streams are f(seed, name of task, rows, method)."""
+    """A module to learn at ``factor`` times the rate that its method names.
+
+    Random streams are f(seed, name of task, rows, method).
+    """
 
     task: Task
     method: Described
     seed: int
     epochs: int
+    factor: float = 1.0
 
     @property
     def name(self) -> str:
@@ -132,7 +136,7 @@ class School:
         adapter = fresh(job.method, self.model.shapes, self.model.weights, seed, self.model.absent)
         kind = head.named(job.task.head)
         start = kind.init(self.model.width, len(job.task.labels), generator(job.seed, "head", job.name))
-        return self._request(job.task, (adapter,), start, job.method.lr, job.name, job.seed, job.epochs)
+        return self._request(job.task, (adapter,), start, job.method.lr * job.factor, job.name, job.seed, job.epochs)
 
     def _request(
         self, task: Task, adapters: tuple[Adapter, ...], start: Params, lr: float, name: str, seed: int, epochs: int
