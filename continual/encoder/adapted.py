@@ -162,6 +162,8 @@ class AdaptedEncoder(nn.Module):
                 made[site] = maker(site).to(held)  # of the precision and at the place of the adapters that it mixes
         for _, site in self._holders():
             site.mixer = made.get(site)
+            for group in site.stacks if site.mixer is not None else ():
+                group.widen()
         self.mixed = bool(made)
 
     def mixers(self) -> dict[str, nn.Module]:

@@ -11,6 +11,7 @@ from torch.func import vmap
 
 from continual import gate
 from continual.adapter import Piece
+from continual.encoder import wide
 from continual.method.base import Described, Fused, LowRank, Method, Params
 
 
@@ -51,6 +52,12 @@ class Group(nn.Module):
         sized = getattr(self.method, "sized", None)
         sizes = torch.tensor([shape[sized][0] if sized else 0 for shape in self.shapes])
         self.register_buffer("sizes", sizes, persistent=False)
+        self._widened: tuple[str, ...] = ()
+        self._cast: wide.Wide | None = None
+
+    @property
+    def low_rank(self) -> bool:
+        return self._low  # a protocol's isinstance is too slow for an inner loop
 
     @property
     def _method(self) -> Method:
@@ -68,6 +75,28 @@ class Group(nn.Module):
     def every(self) -> Params:
         """All slots: each tensor with its leading axis."""
         return dict(self.stack.items())
+
+    def widen(self) -> None:
+        """Make ``wide`` of frozen slots once, and keep it: as buffers, so that it goes where the group goes."""
+        if self._low and not self.train_slots:
+            made = wide.widened(cast(LowRank, self.method), self.every()).tensors()
+            for name, tensor in made.items():
+                self.register_buffer(f"wide_{name}", tensor.detach(), persistent=False)
+            self._widened = tuple(made)
+
+    def wide(self) -> wide.Wide:
+        """All slots side by side, of a low-rank method; under autocast, frozen ones in its precision."""
+        if not self._widened:
+            return wide.widened(cast(LowRank, self.method), self.every())
+        tensors = {name: self._buffers[f"wide_{name}"] for name in self._widened}
+        made = wide.named(cast(LowRank, self.method), tensors)
+        device = made.up.device.type
+        if not torch.is_autocast_enabled(device):
+            return made
+        dtype = torch.get_autocast_dtype(device)  # it would cast what is frozen again in every product
+        if self._cast is None or self._cast.up.dtype != dtype or self._cast.up.device != made.up.device:
+            self._cast = made.to(dtype)
+        return self._cast
 
     def take(self, slot: int) -> Params:
         """A detached copy of one slot, without its padding."""

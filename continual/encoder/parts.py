@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import vmap
 
 from continual.encoder.group import Group
 from continual.method.base import LowRank
@@ -38,18 +38,21 @@ class Parts:
 
     def dot(self, q: Tensor) -> Tensor:
         """(B, T, d_out) -> (B, T, N), the inner product of q with each delta."""
-        return torch.cat([value.dot(q) for value in self._values], -1)
+        found = [value.dot(q) for value in self._values]
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
 
     def mix(self, weights: Tensor, values: Tensor | None = None) -> Tensor:
         """(B, T or 1, N) -> (B, T, d_out), the weighted sum of the deltas, by ``values`` (d_out, d_out) if given."""
+        if len(self._values) == 1:
+            return self._values[0].mix(weights, values)
         counts = [len(g.owners) for g in self.groups]
         pieces = zip(self._values, weights.split(counts, -1), strict=True)
         return torch.stack([value.mix(w, values) for value, w in pieces]).sum(0)
 
     def _value(self, group: Group, opening: Tensor | None) -> _Codes | _Deltas | _Gated:
-        if not isinstance(group.method, LowRank):
+        if not group.low_rank:
             return _Deltas(_opened(group.deltas(self.x, self.y), opening))
-        codes = _Codes(group, group.method, self.x, self.y)
+        codes = _Codes(group, self.x, self.y)
         return codes if opening is None else _Gated(codes, opening)
 
 
@@ -73,28 +76,28 @@ class _Deltas:
 class _Codes:
     """The same for low-rank groups: one matmul for all codes, none for keys and values."""
 
-    def __init__(self, group: Group, method: LowRank, x: Tensor, y: Tensor) -> None:
-        n = len(group.owners)
-        wide = {name: group.stack[name].flatten(0, 1) for name in method.coded}
-        self.codes = method.code(wide, x, y).unflatten(-1, (n, -1))  # (B, T, N, r)
-        biased = method.up(group.only())[1] is not None
-        self.up: Tensor = vmap(lambda p: method.up(p)[0])(group.every())
-        self.bias: Tensor | None = vmap(lambda p: method.up(p)[1])(group.every()) if biased else None
+    def __init__(self, group: Group, x: Tensor, y: Tensor) -> None:
+        self.wide = group.wide()
+        method = cast(LowRank, group.method)
+        self.codes = method.code(self.wide.coded, x, y).unflatten(-1, (len(group.owners), -1))  # (B, T, N, r)
 
     def dot(self, q: Tensor) -> Tensor:
-        wide = self.up.transpose(1, 2).flatten(0, 1)  # (N·r, d)
-        dots = (F.linear(q, wide).unflatten(-1, self.codes.shape[-2:]) * self.codes).sum(-1)
-        return dots if self.bias is None else dots + F.linear(q, self.bias)
+        dots = (F.linear(q, self.wide.up).unflatten(-1, self.codes.shape[-2:]) * self.codes).sum(-1)
+        return dots if self.wide.bias is None else _plus(dots, q, self.wide.bias.T)
 
     def mix(self, weights: Tensor, values: Tensor | None) -> Tensor:
-        codes, bias = (self.codes * weights[..., None]).flatten(-2), self.bias
-        wide = self.up.transpose(0, 1).flatten(1, 2)  # (d, N·r)
-        if values is not None and not torch.is_grad_enabled() and codes.shape[:2].numel() > wide.shape[1]:
+        codes, (_, up, bias) = (self.codes * weights[..., None]).flatten(-2), self.wide
+        if values is not None and not torch.is_grad_enabled() and codes.shape[:2].numel() > len(up):
             # Nothing is learned, and there are more tokens than codes: the matrix meets U, not the sum of every token.
-            wide, bias, values = values @ wide, None if bias is None else F.linear(bias, values), None
-        mixed = F.linear(codes, wide)
-        mixed = mixed if bias is None else mixed + F.linear(weights, bias.T)
+            up, bias, values = F.linear(up, values), None if bias is None else F.linear(bias, values), None
+        mixed = codes @ up
+        mixed = mixed if bias is None else _plus(mixed, weights.expand(*mixed.shape[:2], -1), bias)
         return mixed if values is None else F.linear(mixed, values)
+
+
+def _plus(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """total + a @ b in one kernel."""
+    return torch.addmm(total.flatten(0, 1), a.flatten(0, 1), b).view_as(total)
 
 
 class _Gated:

@@ -1,0 +1,48 @@
+"""The slots of a low-rank group side by side: what rank space asks of all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from continual.method.base import LowRank, Params
+
+
+class Wide(NamedTuple):
+    """N low-rank adapters as one of rank N·r.
+
+    coded  what ``LowRank.code`` reads, N·r rows each
+    up     U of all, (N·r, d_out): its row n·r + i is column i of U_n
+    bias   b of all, (N, d_out); None where the method has none
+    """
+
+    coded: Params
+    up: Tensor
+    bias: Tensor | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By a name each; ``named`` takes them back."""
+        bias = {} if self.bias is None else {"bias": self.bias}
+        return {**{f"coded_{name}": tensor for name, tensor in self.coded.items()}, "up": self.up, **bias}
+
+    def to(self, dtype: torch.dtype) -> Wide:
+        """A copy, for inference and training alike wherever it is made."""
+        with torch.inference_mode(False), torch.no_grad():
+            bias = None if self.bias is None else self.bias.to(dtype)
+            return Wide({name: tensor.to(dtype) for name, tensor in self.coded.items()}, self.up.to(dtype), bias)
+
+
+def named(method: LowRank, tensors: Mapping[str, Tensor]) -> Wide:
+    return Wide({name: tensors[f"coded_{name}"] for name in method.coded}, tensors["up"], tensors.get("bias"))
+
+
+def widened(method: LowRank, stack: Params) -> Wide:
+    """Of stacked parameters, each with the N slots as its first axis."""
+    coded = {name: stack[name].flatten(0, 1) for name in method.coded}
+    up = vmap(lambda p: method.up(p)[0])(stack).transpose(1, 2).flatten(0, 1)
+    biased = method.up({name: tensor[0] for name, tensor in stack.items()})[1] is not None
+    return Wide(coded, up, vmap(lambda p: method.up(p)[1])(stack) if biased else None)
