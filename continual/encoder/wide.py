@@ -37,6 +37,7 @@ class Wide(NamedTuple):
 
 
 def named(method: LowRank, tensors: Mapping[str, Tensor]) -> Wide:
+    """What ``tensors`` gave."""
     return Wide({name: tensors[f"coded_{name}"] for name in method.coded}, tensors["up"], tensors.get("bias"))
 
 
