@@ -60,7 +60,7 @@ class Module(NamedTuple):
 
 
 class Composed(NamedTuple):
-    """``attention``: each site's mean weights over test tokens. ``pruned``: the scores with ``PRUNED`` members a site."""
+    """``attention``: each site's mean weights over test tokens. ``pruned``: scores with ``PRUNED`` members a site."""
 
     scores: Scores
     attention: dict[str, list[float]]
