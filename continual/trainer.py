@@ -102,13 +102,14 @@ def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, pr
     model.to(device_of(machine))
     loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
-    trainer = _trainer(machine, progress, learner.log_every)
     with warnings.catch_warnings():
         # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.
+        # Nor does "GPU available but not used": who says trainer=cpu means it.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
-        warnings.filterwarnings("ignore", message=".*(num_workers|isinstance\\(treespec|LeafSpec).*")
+        unasked = "num_workers|GPU available but not used|isinstance\\(treespec|LeafSpec"
+        warnings.filterwarnings("ignore", message=f".*({unasked}).*")
         with _interruptible():
-            trainer.fit(learner, loader)
+            _trainer(machine, progress, learner.log_every).fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
     for member in learner.members:
         member.request.strategy.finish(member)
