@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parents[1]))
 
-from effect_rows import Pack, few, read  # noqa: E402
+from effect_rows import Pack, few, majority, read  # noqa: E402
 from effect_school import MAX_LENGTH, Job, Module, School, Scores, weights_of  # noqa: E402
 
 from benchmarks.methods.book import Book  # noqa: E402
@@ -134,6 +134,7 @@ def _cases(pack: Pack, options: argparse.Namespace, setting: Mapping[str, Any]) 
     for name in options.targets:
         task = pack.targets[name]
         facts = {**setting, **own, "target": name, "score": task.score or "accuracy", "test": len(task.test)}
+        facts["majority"] = round(majority(task), 4)
         book = Book(options.records / f"effect-{options.what}-{name}.json", facts)
         for rows in options.rows:
             for seed in options.seeds:

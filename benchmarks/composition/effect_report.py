@@ -28,6 +28,7 @@ class Cell(NamedTuple):
     """One target at so many rows under one score: variant -> its test scores, seed by seed.
 
     ``chosen``: of ``CHOICE`` the one with the best validation score of that seed; of equal ones the first.
+    own: whether it is the target's own score · majority: the accuracy of always saying the most frequent label
     """
 
     target: str
@@ -35,6 +36,13 @@ class Cell(NamedTuple):
     rows: int
     seeds: list[int]
     values: dict[str, list[float]]
+    own: bool = True
+    majority: float = 0.0
+
+    @property
+    def learned(self) -> bool:
+        """Whether any way of learning does better than the most frequent label does."""
+        return self.score != "accuracy" or any(mean(self.values[v]) > self.majority for v in ("head", *CHOICE))
 
     def gain(self, variant: str, reference: str = "single") -> list[float]:
         return [a - b for a, b in zip(self.values[variant], self.values[reference], strict=True)]
@@ -42,12 +50,12 @@ class Cell(NamedTuple):
 
 def section(records: Path) -> list[str]:
     """Nothing where there are no records."""
-    fusion = _read(records, "fusion")
+    fusion = read(records, "fusion")
     return [
         *_fusion("AdapterFusion's effect", fusion),
         *_attention(fusion.get("isarcasm")),
-        *_fusion("AdapterFusion's effect on RTE and CB, after MNLI and QQP", _read(records, "nli")),
-        *_bundles(_read(records, "unipelt")),
+        *_fusion("AdapterFusion's effect on RTE and CB, after MNLI and QQP", read(records, "nli")),
+        *_bundles(read(records, "unipelt")),
     ]
 
 
@@ -63,7 +71,8 @@ def cells(record: Mapping[str, Any], variants: Sequence[str]) -> list[Cell]:
             if set(CHOICE) <= set(variants):
                 picks = [max(CHOICE, key=lambda v, s=seed: entries[s][v]["valid"][score]) for seed in seeds]
                 values["chosen"] = [values[v][i] for i, v in enumerate(picks)]
-            found.append(Cell(said["target"], score, rows, seeds, values))
+            majority = 100 * said.get("majority", 0.0)
+            found.append(Cell(said["target"], score, rows, seeds, values, score == said["score"], majority))
     return found
 
 
@@ -78,7 +87,8 @@ def interval(values: Sequence[float], rounds: int = 10_000) -> tuple[float, floa
     return float(low), float(high)
 
 
-def _read(records: Path, what: str) -> dict[str, Any]:
+def read(records: Path, what: str) -> dict[str, Any]:
+    """Target -> its record, of those that have rows."""
     paths = sorted(records.glob(f"effect-{what}-*.json"))
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return {record["setting"]["target"]: record for record in found if record["rows"]}
@@ -92,11 +102,11 @@ def _fusion(title: str, records: Mapping[str, Any]) -> list[str]:
     titles += ["gain with own", "gain of sources alone", "gain of the chosen"]
     lines = [titles]
     for cell in found:
-        scores = [_mean(cell.values[v]) for v in ("head", *CHOICE, "chosen")]
-        gains = [_mean(cell.gain(v), "+") for v in ("own", "sources", "chosen")]
+        scores = [spread(cell.values[v]) for v in ("head", *CHOICE, "chosen")]
+        gains = [spread(cell.gain(v), "+") for v in ("own", "sources", "chosen")]
         lines.append([cell.target, cell.score.replace("_", " "), str(cell.rows), *scores, *gains])
     record = next(iter(records.values()))
-    return [f"### {title}", "", *_setting(record), "", *_table(lines), "", *_verdict(found), ""]
+    return [f"### {title}", "", *_setting(record), "", *table(lines), "", *_verdict(found), ""]
 
 
 def _setting(record: Mapping[str, Any]) -> list[str]:
@@ -120,15 +130,31 @@ def _verdict(found: Iterable[Cell]) -> list[str]:
     """The bars: +2 at 100 rows on related targets; chosen on validation nowhere worse by more than 0.5."""
     found = list(found)
     related = [cell for cell in found if cell.target in RELATED and cell.rows == 100 and cell.score == "accuracy"]
+    known = [cell for cell in related if cell.learned]
     lines = []
-    for variant, name in (("own", "sources + own"), ("sources", "the sources alone"), ("chosen", "the chosen")):
-        if related:
-            gains = [mean(each) for each in zip(*(cell.gain(variant) for cell in related), strict=False)]
-            names = ", ".join(cell.target for cell in related)
-            lines.append(f"- {name}: mean gain at 100 rows on related targets ({names}) {_mean(gains, '+')}; bar: +2")
-    worst = min(found, key=lambda cell: mean(cell.gain("chosen")))
+    for chosen, which in ((related, "related targets"), (known, "those of them that are learned at all")):
+        for variant, name in (("own", "sources + own"), ("sources", "the sources alone"), ("chosen", "the chosen")):
+            if chosen and (which.startswith("related") or known != related):
+                names = ", ".join(cell.target for cell in chosen)
+                lines.append(f"- {name}: mean gain at 100 rows on {which} ({names}) {gain(chosen, variant)}; bar: +2")
+    for cell in related:
+        if not cell.learned:
+            best = max(mean(cell.values[v]) for v in ("head", *CHOICE))
+            lines.append(
+                f"- {cell.target} at 100 rows is not learned by anything here: the best mean is {best:.1f}, "
+                f"the most frequent label {cell.majority:.1f}"
+            )
+    own = [cell for cell in found if cell.own]
+    worst = min(own, key=lambda cell: mean(cell.gain("chosen")))
     where = f"{worst.target}, {worst.rows} rows, {worst.score.replace('_', ' ')}"
-    return [*lines, f"- the chosen's worst target: {where}, {_mean(worst.gain('chosen'), '+')}; bar: -0.5"]
+    below = sum(mean(cell.gain("chosen")) < -0.5 for cell in own)
+    worse = f"{below} of {len(own)} cells, each by the target's own score, below the bar"
+    return [*lines, f"- the chosen's worst: {where}, {spread(worst.gain('chosen'), '+')}; bar: -0.5; {worse}"]
+
+
+def gain(found: Sequence[Cell], variant: str) -> str:
+    """Over the bottleneck, the mean over targets, with its interval over seeds."""
+    return spread([mean(each) for each in zip(*(cell.gain(variant) for cell in found), strict=False)], "+")
 
 
 def _attention(record: Mapping[str, Any] | None) -> list[str]:
@@ -139,12 +165,12 @@ def _attention(record: Mapping[str, Any] | None) -> list[str]:
         for rows in keys:
             assert record is not None
             entries = [e[variant] for key, e in record["rows"].items() if key.startswith(f"{rows}/")]
-            table = [["layer", *entries[0]["members"]]]
+            found = [["layer", *entries[0]["members"]]]
             for address in entries[0]["attention"]:
                 weights = [mean(each) for each in zip(*(e["attention"][address] for e in entries), strict=True)]
-                table.append([address.split("/")[0], *(f"{weight:.2f}" for weight in weights)])
-            scores = _mean([100 * e["test"]["macro_f1"] for e in entries])
-            lines += [f"Sarcasm, {rows} rows, {len(entries)} seeds; macro F1 {scores}:", "", *_table(table), ""]
+                found.append([address.split("/")[0], *(f"{weight:.2f}" for weight in weights)])
+            scores = spread([100 * e["test"]["macro_f1"] for e in entries])
+            lines += [f"Sarcasm, {rows} rows, {len(entries)} seeds; macro F1 {scores}:", "", *table(found), ""]
     return ["### Attention that sarcasm learned, by layer", "", *lines] if lines else []
 
 
@@ -157,13 +183,13 @@ def _bundles(records: Mapping[str, Any]) -> list[str]:
     lines = [["target", "score", "rows", *names, "bundle less the best part"]]
     for cell in found:
         best = max(PARTS, key=lambda name: mean(cell.values[name]))
-        scores = [_mean(cell.values[name]) for name in names]
-        gain = f"{_mean(cell.gain('bundle', best), '+')} ({best})"
+        scores = [spread(cell.values[name]) for name in names]
+        gain = f"{spread(cell.gain('bundle', best), '+')} ({best})"
         lines.append([cell.target, cell.score.replace("_", " "), str(cell.rows), *scores, gain])
     said = next(iter(records.values()))["setting"]
     rates = ", ".join(f"{name} {rate:g}" for name, rate in said["lr"].items())
     intro = f"Bundle: method `{said['bundle']}`; learning rates: {rates}; {said['epochs']} epochs, the last state."
-    return ["### UniPELT's effect", "", intro, "", *_table(lines), "", *_averages(found), ""]
+    return ["### UniPELT's effect", "", intro, "", *table(lines), "", *_averages(found), ""]
 
 
 def _averages(found: Sequence[Cell]) -> list[str]:
@@ -177,19 +203,21 @@ def _averages(found: Sequence[Cell]) -> list[str]:
         gains = [a - b for a, b in zip(average["bundle"], average[best], strict=True)]
         each = mean(max(mean(cell.values[part]) for part in PARTS) for cell in here)
         lines.append(
-            f"- {rows} rows, mean of {len(here)} targets: bundle {_mean(average['bundle'])}, best part {best} "
-            f"{_mean(average[best])}, gain {_mean(gains, '+')}; "
+            f"- {rows} rows, mean of {len(here)} targets: bundle {spread(average['bundle'])}, best part {best} "
+            f"{spread(average[best])}, gain {spread(gains, '+')}; "
             f"the best part of each target, seen on test rows, {each:.1f}"
         )
     return lines
 
 
-def _mean(values: Sequence[float], sign: str = "") -> str:
+def spread(values: Sequence[float], sign: str = "") -> str:
+    """The mean and its interval, in points."""
     low, high = interval(values)
     return f"{mean(values):{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
-def _table(lines: Sequence[list[str]]) -> list[str]:
+def table(lines: Sequence[list[str]]) -> list[str]:
+    """Markdown; the first line is its head."""
     return ["| " + " | ".join(line) + " |" for line in (lines[0], ["---"] * len(lines[0]), *lines[1:])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ def few(task: Task, rows: int, seed: int) -> Task:
     if warnings := check(Stream("effect", (made,))):
         raise ValueError("; ".join(warnings))
     return made
+
+
+def majority(task: Task) -> float:
+    """The accuracy on the test rows of always saying their most frequent label."""
+    counts = Counter(row.label for row in task.test)
+    return max(counts.values()) / len(task.test)
 
 
 def write(pack: Pack, path: Path) -> None:

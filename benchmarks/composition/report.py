@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import effect_report
+import effect_tried
 import section_cost
 import section_routing
 
@@ -43,7 +44,7 @@ def render(folder: Path) -> str:
     for kind, section in SECTIONS.items():
         parts += section({name: record for name, record in records.items() if name.startswith(f"{kind}-")})
     page = "\n\n".join(parts) + "\n"
-    effect = effect_report.section(folder)
+    effect = [*effect_report.section(folder), *effect_tried.section(folder)]
     return page + "".join(f"{line}\n" for line in (["", "## Whether composing helps", "", *effect] if effect else []))
 
 

@@ -88,7 +88,7 @@ class Group(nn.Module):
         """All slots side by side, of a low-rank method; under autocast, frozen ones in its precision."""
         if not self._widened:
             return wide.widened(cast(LowRank, self.method), self.every())
-        tensors = {name: self._buffers[f"wide_{name}"] for name in self._widened}
+        tensors = {name: cast(Tensor, self._buffers[f"wide_{name}"]) for name in self._widened}
         made = wide.named(cast(LowRank, self.method), tensors)
         device = made.up.device.type
         if not torch.is_autocast_enabled(device):

@@ -140,7 +140,7 @@ def test_fusion_is_measured_end_to_end_and_what_is_there_is_kept(script, small, 
     path = tmp_path / "records" / "effect-fusion-isarcasm.json"
     first = path.read_bytes()
     made = json.loads(first)["rows"]["8/1"]
-    assert set(made) == {"code", "head", "single", "own", "sources", "textbook", "textbook-own"}
+    assert set(made) == {"code", "device", "head", "single", "own", "sources", "textbook", "textbook-own"}
     assert made["own"]["members"] == [*effect.FAMILY, "isarcasm"]
     assert set(made["own"]["attention"]) == {"0/ffn_norm", "1/ffn_norm"}
     for weights in made["textbook"]["attention"].values():
@@ -168,7 +168,7 @@ def test_the_bundle_is_measured_beside_its_parts(script, small, tmp_path, monkey
     monkeypatch.setattr(sys, "argv", ["effect.py", "unipelt", *small, "--targets", "cr"])
     script("effect").main()
     made = json.loads((tmp_path / "records" / "effect-unipelt-cr.json").read_text())["rows"]["8/0"]
-    assert set(made) == {"code", "bundle", "bottleneck", "prefix", "lora"}
+    assert set(made) == {"code", "device", "bundle", "bottleneck", "prefix", "lora"}
     assert "| cr | accuracy | 8 |" in "\n".join(script("effect_report").section(tmp_path / "records"))
 
 
@@ -223,3 +223,31 @@ def test_a_pack_is_small_json(script, tmp_path: Path) -> None:
     data = script("effect_rows")
     data.write(data.Pack({}, {"cr": task("cr")}), tmp_path / "pack.gz")
     assert set(json.loads(gzip.decompress((tmp_path / "pack.gz").read_bytes()))) == {"sources", "targets"}
+
+
+def test_what_nothing_learns_is_said_and_left_out_of_a_second_mean(script, tmp_path: Path) -> None:
+    for target, single, own in (("cr", 0.80, 0.84), ("mrpc", 0.60, 0.58)):
+        entries = {"100/0": entry(head=(0, 0.5), single=(0.5, single), own=(0.6, own), sources=(0.1, 0.5))}
+        made = record("fusion", target, entries, encoder="minilm", majority=0.66, fusion_lr=3e-4, regularizer=0.01)
+        (tmp_path / f"effect-fusion-{target}.json").write_text(json.dumps(made))
+    lines = script("effect_report").section(tmp_path)
+    assert any("on related targets (cr, mrpc) +1.0" in line for line in lines)
+    assert any("learned at all (cr) +4.0" in line for line in lines)
+    assert any(line.startswith("- mrpc at 100 rows is not learned") for line in lines)
+    assert any("1 of 2 cells" in line for line in lines if "the chosen's worst: mrpc" in line)
+
+
+def test_what_pruning_loses_and_what_was_tried_are_tables(script, tmp_path: Path) -> None:
+    for folder, own in ((tmp_path, 0.84), (tmp_path / "tried" / "reg-0", 0.86)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for target in ("cr", "mpqa", "mrpc"):
+            made = entry(head=(0, 0.5), single=(0.5, 0.8), own=(0.6, own), sources=(0.1, 0.5))
+            for variant, score in (("own", 0.83), ("sources", 0.5)):
+                made[variant]["pruned"] = {"test": {"accuracy": score}}
+            said = record("fusion", target, {"100/0": made}, fusion_lr=3e-4, regularizer=0.01)
+            (folder / f"effect-fusion-{target}.json").write_text(json.dumps(said))
+    lines = script("effect_tried").section(tmp_path)
+    assert any("| cr | accuracy | 100 | -1.0 (-1.0 to -1.0) | +0.0" in line for line in lines)
+    assert any("sources + own: mean -1.00, 3 of 3 lose more" in line for line in lines)
+    assert any(line.startswith("| reg-0 | 0.0003 | 0.01 | 20 | +6.0") for line in lines)
+    assert script("effect_tried").section(tmp_path / "nothing") == []
