@@ -103,7 +103,7 @@ def hub_folder(repo_id: str, revision: str | None, patterns: Sequence[str], mirr
     named by the commit it resolved to. Offline, only what the Hub's own cache holds. Raises ContinualError: a pattern
     that could match a pickle, or nothing to be had.
     """
-    for root in _mirrors(mirror):
+    for root in mirrors(mirror):
         if (root / repo_id).is_dir():
             return root / repo_id
     if unsafe := [pattern for pattern in patterns if not pattern.endswith(SAFE)]:
@@ -136,7 +136,8 @@ def offline() -> str | None:
     return None
 
 
-def _mirrors(mirror: str | Path | None) -> list[Path]:
+def mirrors(mirror: str | Path | None) -> list[Path]:
+    """The folder ``mirror``, or else that of CONTINUAL_DATA; none: an empty list. ContinualError: not a folder."""
     chosen = mirror or os.environ.get("CONTINUAL_DATA")
     if not chosen:
         return []
@@ -148,7 +149,7 @@ def _mirrors(mirror: str | Path | None) -> list[Path]:
 
 def _unpacked(wheel: Wheel, member: str, mirror: str | Path | None) -> Path | None:
     """``member`` as it lies in a mirror or in an installed distribution of the pinned version."""
-    for root in _mirrors(mirror):
+    for root in mirrors(mirror):
         if (root / member).exists():
             return root / member
         if (root / wheel.filename).is_file():
@@ -165,7 +166,7 @@ def _unpacked(wheel: Wheel, member: str, mirror: str | Path | None) -> Path | No
 
 def _wheel(wheel: Wheel, mirror: str | Path | None) -> Path:
     """The checked wheel file: of the mirror, of the cache, or fetched into the cache."""
-    for root in _mirrors(mirror):
+    for root in mirrors(mirror):
         if (root / wheel.filename).is_file():
             return _checked(root / wheel.filename, wheel, "replace it in the mirror")
     path = cache() / "wheels" / wheel.filename

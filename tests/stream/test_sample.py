@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from continual.errors import DataError
 from continual.stream.base import Example
-from continual.stream.sample import draws, split, subset
+from continual.stream.sample import draws, few, sized, split, subset
 
 PINNED = [3374516093794849487, 17307385788933421861, 17529925320290619075]
 rows_of = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(
@@ -75,3 +75,43 @@ def test_the_whole_of_a_large_corpus_is_sampled_quickly_and_evenly():
     rows = [Example(str(i), i % 50) for i in range(20_000)]
     got = [int(row.text) for row in subset(rows, 1000, 0, "task")]
     assert np.histogram(got, bins=4, range=(0, 20_000))[0].min() > 200
+
+
+@given(rows_of, st.integers(1, 30), st.integers(0, 5))
+def test_few_shots_are_so_many_rows_of_each_class_in_their_old_order(rows, shots, seed):
+    got = few(rows, shots, seed, "task")
+    kept = set(got)
+    assert got == [row for row in rows if row in kept], "old order, nothing twice"
+    whole, counts = Counter(row.label for row in rows), Counter(row.label for row in got)
+    assert counts == {label: min(count, shots) for label, count in whole.items()}
+    assert kept <= set(few(rows, shots + 1, seed, "task")), "fewer shots are of more"
+
+
+def test_few_shots_depend_on_seed_and_name_and_need_classes():
+    rows = [Example(f"text {i}", i % 3) for i in range(300)]
+    picks = [few(rows, 5, 0, "a"), few(rows, 5, 1, "a"), few(rows, 5, 0, "b"), few(rows, 5, 0, "a")]
+    assert picks[0] == picks[3]
+    assert len({tuple(pick) for pick in picks}) == 3
+    assert few(rows, None, 0, "a") == rows
+    with pytest.raises(DataError, match="shots=0"):
+        few(rows, 0, 0, "a")
+    with pytest.raises(DataError, match="rows of one class each"):
+        few([Example("a", 0.5)], 1, 0, "a")
+
+
+def test_splits_are_cut_to_the_sizes_asked_for_and_held_out_where_they_are_not_there():
+    rows = {name: [Example(f"{name} {i}", i % 2) for i in range(100)] for name in ("train", "valid", "test")}
+
+    def sizes(rows, train, valid, test, shots=None):
+        return [len(found) for found in sized(rows, train, valid, test, 0, "a", shots).values()]
+
+    assert sizes(rows, None, None, None) == [100, 100, 100]
+    assert sizes(rows, 10, 20, 30) == [10, 20, 30]
+    assert sizes(rows, None, 20, 30, shots=3) == [6, 20, 30]
+    assert sizes({"train": rows["train"], "test": rows["test"]}, None, None, None) == [90, 10, 100]
+    assert sizes({"train": rows["train"]}, None, 5, None) == [75, 5, 20]
+    whole, cut = (sized({"train": rows["train"]}, n, None, None, 0, "a") for n in (None, 7))
+    assert (whole["valid"], whole["test"]) == (cut["valid"], cut["test"]), "train's size changes nothing else"
+    assert not set(whole["train"]) & {*whole["valid"], *whole["test"]}
+    with pytest.raises(DataError, match="train=5 rows in all, or shots=5 of each class, not both"):
+        sized(rows, 5, None, None, 0, "a", shots=5)
