@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 from continual.errors import DataError, unknown
 from continual.stream.base import Task
@@ -36,8 +35,8 @@ def arrange(names: Sequence[str], order: Order, named: Named | None = None, what
     """
     if order is None:
         return list(names)
-    if isinstance(order, Integral) and not isinstance(order, bool):
-        return [names[i] for i in draws(len(names), "order", int(order)).argsort(kind="stable").tolist()]
+    if isinstance(order, int) and not isinstance(order, bool):
+        return [names[i] for i in draws(len(names), "order", order).argsort(kind="stable").tolist()]
     listed = _published(order, named or {}, what) if isinstance(order, str) else order
     if not isinstance(listed, Sequence) or not listed:
         raise DataError(
@@ -48,7 +47,7 @@ def arrange(names: Sequence[str], order: Order, named: Named | None = None, what
             raise DataError(f"order: {unknown(what, name, names)}")
         if count > 1:
             raise DataError(f"order: {what} {name!r} stands there {count} times; name each once")
-    return list(listed)
+    return [str(name) for name in listed]
 
 
 def _published(order: str, named: Named, what: str) -> Sequence[str]:
