@@ -36,7 +36,7 @@ def arrange(names: Sequence[str], order: Order, named: Named | None = None, what
     if order is None:
         return list(names)
     if isinstance(order, int) and not isinstance(order, bool):
-        return [names[i] for i in draws(len(names), "order", order).argsort(kind="stable").tolist()]
+        return [names[int(i)] for i in draws(len(names), "order", order).argsort(kind="stable")]
     listed = _published(order, named or {}, what) if isinstance(order, str) else order
     if not isinstance(listed, Sequence) or not listed:
         raise DataError(
@@ -47,7 +47,7 @@ def arrange(names: Sequence[str], order: Order, named: Named | None = None, what
             raise DataError(f"order: {unknown(what, name, names)}")
         if count > 1:
             raise DataError(f"order: {what} {name!r} stands there {count} times; name each once")
-    return [str(name) for name in listed]
+    return list(listed)
 
 
 def _published(order: str, named: Named, what: str) -> Sequence[str]:
