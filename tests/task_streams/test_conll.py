@@ -11,8 +11,8 @@ from continual.errors import DataError
 from continual.score.entity_f1 import entities
 from continual.stream.base import Example, Stream
 from continual.stream.lint import check
+from continual.stream.tagged import Sentence, begun
 from continual.task_streams import conll
-from continual.task_streams.conll import _begun, _Sentence
 
 NEWS = """-DOCSTART- -X- O O
 
@@ -65,11 +65,11 @@ def test_columns_and_separator_can_be_chosen(write: Write) -> None:
 def test_names_marked_in_the_old_way_are_marked_in_the_new(write: Write) -> None:
     """IOB1 has B- only between two names of a kind. What conlleval takes for names stays the same."""
     old = ("I-X", "I-X", "B-X", "O", "I-Y", "I-X", "E-X", "I-X", "S-Y", "I-Y")
-    new = _begun(_Sentence("", old, old)).tags
+    new = begun(Sentence("", old, old)).tags
     assert new == ("B-X", "I-X", "B-X", "O", "B-Y", "B-X", "E-X", "B-X", "S-Y", "B-Y")
     split = [[(tag[0], tag[2:]) for tag in tags] for tags in (old, new)]
     assert entities(split[0]) == entities(split[1])
-    assert _begun(_Sentence("", new, new)).tags == new
+    assert begun(Sentence("", new, new)).tags == new
 
 
 def test_a_folder_of_slots_is_read_line_by_line(write: Write) -> None:
