@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from continual.files import canonical, sha256
 
@@ -67,13 +67,24 @@ class Task:
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
+Scenario = Literal["task", "domain", "class"]
+"""What changes from task to task, and so what may be known of a row when it is answered (van de Ven et al. 2022).
+
+task    each task has labels of its own, and its row is answered among them
+domain  the question and its labels stay, the texts change: every task has the same labels in the same order
+class   classes are added: a row is answered among those of all tasks, and each belongs to one task
+"""
+
+
 @dataclass(frozen=True)
 class Stream:
     """Tasks in the order in which they arrive."""
 
     name: str
     tasks: tuple[Task, ...]
+    scenario: Scenario = "task"
 
     @cached_property
     def digest(self) -> str:
-        return sha256(*(task.digest.encode() for task in self.tasks))
+        other = () if self.scenario == "task" else (self.scenario.encode(),)
+        return sha256(*(task.digest.encode() for task in self.tasks), *other)

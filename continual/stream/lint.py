@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +10,11 @@ from continual import head
 from continual import score as scores
 from continual.errors import DataError
 from continual.head.base import Head
-from continual.stream.base import Image, Rows, Stream, Task
+from continual.stream import labels, leaks, scenario
+from continual.stream.base import Rows, Stream, Task
+from continual.stream.content import content
+
+__all__ = ["NAME", "check", "content"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -19,11 +22,28 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def check(stream: Stream) -> list[str]:
     """Warnings, one line each; raises DataError with task, split, row, what was found and what to do.
 
-    Errors: no tasks; a bad or repeated task name; an unknown head or score; tags that the score cannot judge;
-    repeated labels; fewer than two classes; an empty split; a row that its head cannot read (a label outside the label
-    map, a text that is not one, words and tags of different number, an answer that is not in its context). Warnings:
-    empty texts in train; texts of test in train; a class of valid or test that train lacks.
+    Errors: no tasks; a bad or repeated task name; labels that are not those of the stream's scenario; an unknown head
+    or score; tags that the score cannot judge; repeated labels; fewer than two classes, in train too; an empty split; a
+    row that its head cannot read (a label outside the label map, a text that is not one, words and tags of different
+    number, an answer that is not in its context); more than half of test in valid or train, or of valid in test.
+    Warnings: empty texts in train; texts of test in valid or train, of valid in train, of a test in another task's
+    train; a class of valid or test that train lacks, or that is its only one; a label that no row has; labels that two
+    tasks have in different orders, or share in part.
+
+    Linear in rows; each text is hashed once.
     """
+    _check_names(stream)
+    scenario.require(stream)
+    warnings: list[str] = []
+    found = []
+    for task in stream.tasks:
+        warnings += _check_task(task)
+        found.append(leaks.texts(task))
+        warnings += leaks.within(task, found[-1])
+    return [*warnings, *leaks.between(stream, found), *labels.between(stream)]
+
+
+def _check_names(stream: Stream) -> None:
     if not stream.tasks:
         raise DataError(f"stream {stream.name!r} has no tasks; give it at least one")
     for name, count in Counter(task.name for task in stream.tasks).items():
@@ -34,19 +54,6 @@ def check(stream: Stream) -> list[str]:
             )
         if count > 1:
             raise DataError(f"{count} tasks are named {name!r}; give each its own name")
-    return [warning for task in stream.tasks for warning in _check_task(task)]
-
-
-def content(text: str | tuple[str, ...] | Image) -> bytes:
-    """16 bytes that are equal for texts that differ in case and spacing only, and for equal images.
-
-    >>> content("Good  Film\\n") == content("good film") != content("bad film")
-    True
-    """
-    if isinstance(text, Image):
-        return hashlib.blake2b(text.pixels, digest_size=16).digest()
-    folded = "\x1f".join(" ".join(part.lower().split()) for part in ((text,) if isinstance(text, str) else text))
-    return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _check_task(task: Task) -> Iterable[str]:
@@ -69,12 +76,9 @@ def _check_task(task: Task) -> Iterable[str]:
     for split, rows in task.splits.items():
         _check_rows(task, kind, split, rows)
     if kind.classes or task.head in ("multilabel", "tag"):
-        yield from _check_labels(task, kind)
+        yield from labels.within(task, kind)
     if empty := [i for i, row in enumerate(task.train) if isinstance(row.text, str) and not row.text.strip()]:
         yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
-    train = {content(row.text) for row in task.train}
-    if shared := sum(content(row.text) in train for row in task.test):
-        yield f"task {task.name!r}: {shared} of {len(task.test)} test texts are also in train; its score is too high"
 
 
 def _check_tags(task: Task, score: str) -> None:
@@ -85,22 +89,6 @@ def _check_tags(task: Task, score: str) -> None:
             f"task {task.name!r}: {error}; for other tags choose a score that takes them: score=token_accuracy "
             "(of words), or accuracy (of whole sentences)"
         ) from None
-
-
-def _check_labels(task: Task, kind: Head) -> Iterable[str]:
-    classes = {
-        split: {label for row in rows for label in (row.label if isinstance(row.label, tuple) else (row.label,))}
-        for split, rows in task.splits.items()
-    }
-    if kind.classes and len(classes["train"]) < 2:
-        only = task.labels[next(iter(classes["train"]))]
-        raise DataError(
-            f"task {task.name!r}, train: all {len(task.train)} rows are {only!r}; there is nothing to tell apart"
-        )
-    for split in ("valid", "test"):
-        if absent := sorted(classes[split] - classes["train"]):
-            names = ", ".join(repr(task.labels[label]) for label in absent)
-            yield f"task {task.name!r}, {split}: train has no row of {names}, which cannot be learned"
 
 
 def _check_rows(task: Task, kind: Head, split: str, rows: Rows) -> None:

@@ -120,8 +120,8 @@ def test_a_score_that_cannot_judge_a_heads_answers_is_refused_with_those_that_ca
 
 @pytest.mark.parametrize("score", ["", "entity_f1"])
 def test_tags_that_are_no_names_need_a_score_that_takes_them(score: str) -> None:
-    rows = [Example(("a", "dog"), (0, 1)), Example(("so", "big"), (0, 2))]
-    task = Task("speech", ("X", "NOUN", "ADJ"), rows, rows, rows, head="tag", score=score)
+    splits = [[Example((word, "dog"), (0, 1)), Example((word, "big"), (0, 2))] for word in ("a", "the", "one")]
+    task = Task("speech", ("X", "NOUN", "ADJ"), *splits, head="tag", score=score)
     with pytest.raises(DataError, match=r"'speech': expected tags: O, or B-.*got 'X'.*score=token_accuracy"):
         check(Stream("s", (task,)))
     for fits in ("token_accuracy", "accuracy"):
