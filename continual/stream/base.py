@@ -71,7 +71,7 @@ Scenario = Literal["task", "domain", "class"]
 """What changes from task to task, and so what may be known of a row when it is answered (van de Ven et al. 2022).
 
 task    each task has labels of its own, and its row is answered among them
-domain  the question and its labels stay, the texts change: every task has the same labels in the same order
+domain  the question and its labels stay, the texts change: every task has the same labels
 class   classes are added: a row is answered among those of all tasks, and each belongs to one task
 """
 

@@ -33,7 +33,7 @@ def within(task: Task, kind: Head) -> Iterator[str]:
             only = task.labels[next(iter(classes[split]))]
             yield f"task {task.name!r}, {split}: all {len(task.splits[split])} rows are {only!r}; one answer fits all"
     if gaps := sorted(set(range(len(task.labels))).difference(*classes.values())):
-        names = _some([task.labels[label] for label in gaps])
+        names = some([task.labels[label] for label in gaps])
         yield f"task {task.name!r}: no split has a row of {names}; drop what nothing is from the labels"
 
 
@@ -44,11 +44,11 @@ def between(stream: Stream) -> Iterator[str]:
     """
     kinds: dict[str, dict[frozenset[str], list[Task]]] = defaultdict(lambda: defaultdict(list))
     for task in stream.tasks:
-        kinds[task.head][meant(task)].append(task)
+        kinds[task.head][frozenset(task.labels)].append(task)
     for sets in kinds.values():
         for tasks in sets.values():
             yield from _reordered(tasks)
-    yield from _crossing([{labels: found[0] for labels, found in sets.items()} for sets in kinds.values()])
+    yield from _crossing([{meant(found[0]): found[0] for found in sets.values()} for sets in kinds.values()])
 
 
 def meant(task: Task) -> frozenset[str]:
@@ -60,8 +60,8 @@ def _reordered(tasks: list[Task]) -> Iterator[str]:
     odd = [task for task in tasks if task.labels != tasks[0].labels]
     if odd:
         yield (
-            f"task {tasks[0].name!r} has the labels {_some(tasks[0].labels)}, and {_some([t.name for t in odd])} the "
-            f"same in another order, as {_some(odd[0].labels)}; a head that tasks share mixes them up: sort them"
+            f"task {tasks[0].name!r} has the labels {some(tasks[0].labels)}, and {some([t.name for t in odd])} the "
+            f"same in another order, as {some(odd[0].labels)}; the same number is another label there: sort them"
         )
 
 
@@ -76,16 +76,17 @@ def _crossing(kinds: list[dict[frozenset[str], Task]]) -> Iterator[str]:
     pairs.sort(key=lambda pair: -len(pair[2]))
     for a, b, names in pairs[:PAIRS]:
         yield (
-            f"tasks {a.name!r} and {b.name!r} share the labels {_some(names)}, and each has others that the other "
+            f"tasks {a.name!r} and {b.name!r} share the labels {some(names)}, and each has others that the other "
             "lacks; rename them where they do not mean the same"
         )
     if rest := pairs[PAIRS:]:
         yield f"{len(rest)} more pairs of tasks share some of their labels, at most {len(rest[0][2])}"
 
 
-def _some(names: Collection[str], most: int = 5) -> str:
-    """
-    >>> _some(["a", "b", "c"], most=2)
+def some(names: Collection[str], most: int = 5) -> str:
+    """The first of many names.
+
+    >>> some(["a", "b", "c"], most=2)
     "'a', 'b' and 1 more"
     """
     listed = ", ".join(map(repr, list(names)[:most]))

@@ -93,7 +93,7 @@ def _check_tags(task: Task, score: str) -> None:
 
 def _check_rows(task: Task, kind: Head, split: str, rows: Rows) -> None:
     where = f"task {task.name!r} ({task.head}), {split}"
-    if not len(rows):
+    if rows is None or not len(rows):
         raise DataError(f"{where}: no rows; give the split some, or leave the task out")
     wrong = [f"row {i}: {why}" for i, row in enumerate(rows) if (why := kind.problem(row, task.labels)) is not None]
     if wrong:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from continual.errors import DataError, unknown
 from continual.stream.base import Scenario, Stream
-from continual.stream.labels import meant
+from continual.stream.labels import meant, some
 
 
 def require(stream: Stream) -> None:
@@ -21,18 +21,14 @@ def require(stream: Stream) -> None:
 
 
 def _require_equal(stream: Stream) -> None:
-    """In the same order too: one head answers all tasks, and knows a label by its place."""
     first = stream.tasks[0]
     for task in stream.tasks[1:]:
-        if task.labels == first.labels:
-            continue
-        odd = sorted(set(task.labels) ^ set(first.labels))
-        what = f"of which only one has {odd!r:.200}" if odd else "the same in another order"
-        raise DataError(
-            f"stream {stream.name!r} is domain-incremental: expected the labels of task {first.name!r} in every task, "
-            f"in their order, got {list(first.labels)!r:.200} and in task {task.name!r} {list(task.labels)!r:.200}, "
-            f"{what}; map them to the same, or choose scenario=task"
-        )
+        if odd := sorted(set(task.labels) ^ set(first.labels)):
+            raise DataError(
+                f"stream {stream.name!r} is domain-incremental: expected the same labels in every task, got "
+                f"{some(first.labels)} in {first.name!r} and {some(task.labels)} in {task.name!r}; only one has "
+                f"{some(odd)}; map them to the same, or choose scenario=task"
+            )
 
 
 def _require_disjoint(stream: Stream) -> None:
