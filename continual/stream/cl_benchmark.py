@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from continual.errors import DataError
 from continual.stream.base import Task
 from continual.stream.clean import Text, cleaned, indexed
-from continual.stream.mirror import read
+from continual.stream.mirror import read_json
 from continual.stream.sample import sized
 
 FOLDERS = {
@@ -72,10 +71,7 @@ def task(
 
 
 def _list(file: str, mirror: str | None) -> list[Any]:
-    try:
-        found = json.loads(read(file, mirror))
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error})") from None
+    found = read_json(file, mirror)
     if not isinstance(found, list):
         raise DataError(f"{file}: expected a list, got {type(found).__name__}")
     return found

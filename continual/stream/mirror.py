@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from continual.assets import mirrors
-from continual.errors import ContinualError, CorruptError
+from continual.errors import ContinualError, CorruptError, DataError
 
 SOURCES: Mapping[str, str] = {
     "asc_product_reviews": "nltk/nltk_data@5db857e6f7df11eabb5e5665836db9ec8df07e28, packages/corpora",
@@ -60,6 +62,26 @@ def read(folder_file: str, mirror: str | Path | None = None) -> bytes:
         f"{folder_file}: no mirror to read it from; give a folder that holds {folder_file} or {folder_file}.gz: "
         f"stream.mirror=…, or the environment variable CONTINUAL_DATA{_source(folder_file)}"
     )
+
+
+def read_text(folder_file: str, mirror: str | Path | None = None, encoding: str = "utf-8") -> str:
+    """The same as text; line ends stay as they are. Raises DataError, with the line, for bytes of another encoding."""
+    data = read(folder_file, mirror)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{folder_file}, line {line}: not {encoding} (byte {data[error.start]:#04x}); fetch the file again"
+        ) from None
+
+
+def read_json(folder_file: str, mirror: str | Path | None = None) -> Any:
+    """The same as JSON. Raises DataError where it is not."""
+    try:
+        return json.loads(read_text(folder_file, mirror))
+    except ValueError as error:
+        raise DataError(f"{folder_file}: not JSON ({error}); fetch the file again") from None
 
 
 def _source(folder_file: str) -> str:

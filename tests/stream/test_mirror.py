@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from continual.errors import ContinualError, CorruptError
-from continual.stream.mirror import SOURCES, read
+from continual.errors import ContinualError, CorruptError, DataError
+from continual.stream.mirror import SOURCES, read, read_json, read_text
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -66,6 +66,20 @@ def test_a_broken_packed_file_is_named(tmp_path: Path, data: bytes) -> None:
     write(tmp_path / "a.json.gz", data)
     with pytest.raises(CorruptError, match=r"a\.json\.gz: not a whole gzip file"):
         read("a.json", tmp_path)
+
+
+def test_texts_and_json_are_decoded_and_what_is_neither_is_named_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", '{"a": "é\\r\\n"}'.encode())
+    assert read_json("a.json", tmp_path) == {"a": "é\r\n"}
+    write(tmp_path / "b.tsv.gz", gzip.compress("one\r\ntwo é".encode("latin-1")))
+    assert read_text("b.tsv", tmp_path, "latin-1") == "one\r\ntwo é"
+    with pytest.raises(DataError, match=r"b\.tsv, line 2: not utf-8 \(byte 0xe9\)"):
+        read_text("b.tsv", tmp_path)
+    with pytest.raises(DataError, match=r"b\.tsv, line 2: not utf-8"):
+        read_json("b.tsv", tmp_path)
+    write(tmp_path / "c.json", b"[1,")
+    with pytest.raises(DataError, match=r"c\.json: not JSON"):
+        read_json("c.json", tmp_path)
 
 
 def test_the_sources_are_those_that_the_folders_name() -> None:
