@@ -180,7 +180,7 @@ WRONG = [
     ("seed=x", "seed must be a whole number, got 'x'"),
     ("threads=0", "threads must be at least 1, or null for what torch chooses, got 0"),
     ("quiet=1", "quiet must be true or false, got 1"),
-    ("objective=acuracy", "unknown objective 'acuracy'; choose from: average_accuracy, backward_transfer"),
+    ("objective=acuracy", "unknown objective 'acuracy'; choose from: area_under_curve, average_accuracy, "),
     ("encoder.pooling=max", "unknown encoder.pooling 'max'; choose from: cls, mean, pooler"),
     ("target=toy-9", "unknown target 'toy-9'; choose from: toy-0, toy-1, toy-2"),
     ("stream.count=0", "expected count >= 1"),

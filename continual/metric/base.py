@@ -1,4 +1,7 @@
-"""What a metric is, and all metrics of this folder at once. The folder is the registry: one file, one ``METRIC``."""
+"""What a metric is, and all metrics of this folder at once.
+
+The folder is the registry: a file is an idea, its ``METRICS`` are the formulas that people have for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,11 @@ import continual.metric
 from continual.ledger import Cell, Ledger
 
 ZERO = -1  # the row before any training: its index in ``scores`` and the ``after`` of its cells
+
+
+def no_references(tasks: int) -> list[tuple[str, int, int]]:
+    """Of a metric that reads one run and nothing else."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -36,16 +45,19 @@ class Measured:
 class Metric:
     """A formula with what is needed to name it and to count what it lacked.
 
-    formula  pure function of a ledger, in the unit of the scores; NaN where undefined
-    cells    for T tasks, the (after, task) of every cell the formula reads, each once; ``after`` is -1 in row "zero"
-    version  raised whenever the same cells can give another number
-    says     the formula in one line, for people
+    formula     pure function of a ledger, in the unit of the scores; NaN where undefined
+    cells       for T tasks, the (after, task) of every cell the formula reads, each once; ``after`` is -1 in row "zero"
+    version     raised whenever the same cells can give another number
+    says        the formula in one line, for people
+    references  for T tasks, the (stage, after, task) of every cell of other models that the formula reads, each once:
+                stage "single", after = task: a model of that task alone; "joint", after = k: one of tasks 0..k together
     """
 
     formula: Callable[[Ledger], float]
     cells: Callable[[int], list[tuple[int, int]]]
     version: int
     says: str
+    references: Callable[[int], list[tuple[str, int, int]]] = no_references
 
     @property
     def name(self) -> str:
@@ -59,9 +71,11 @@ class Metric:
 
     def measure(self, ledger: Ledger) -> Measured:
         """The formula's value, and how many of its cells have no score."""
-        value = self.formula(ledger)
-        table = scores(ledger)
-        missing = sum(math.isnan(table[cell]) for cell in self.cells(len(ledger.tasks)))
+        value, table, tasks = self.formula(ledger), scores(ledger), len(ledger.tasks)
+        missing = sum(math.isnan(table[cell]) for cell in self.cells(tasks))
+        references = self.references(tasks)
+        tables = {stage: ledger.matrix(stage) for stage, _, _ in references}
+        missing += sum(math.isnan(tables[stage][after, task]) for stage, after, task in references)
         return Measured(None if math.isnan(value) else value, self.definition, missing)
 
 
@@ -84,30 +98,70 @@ def mean(terms: Iterable[float]) -> float:
     return math.fsum(there) / len(there) if there else math.nan
 
 
-def from_matrix(rows: Sequence[Sequence[float | None]], zero: Sequence[float | None] = ()) -> Ledger:
+def weighted_mean(terms: Sequence[float] | NDArray[Any], weights: Sequence[float] | NDArray[Any]) -> float:
+    """Of the terms that are there; NaN where none is, or none has a weight above 0.
+
+    >>> weighted_mean([0.5, math.nan, 1.0], [3, 9, 1]), weighted_mean([0.5], [0])
+    (0.625, nan)
+    """
+    there = [(float(term), float(weight)) for term, weight in zip(terms, weights, strict=True) if not math.isnan(term)]
+    total = math.fsum(weight for _, weight in there)
+    return math.fsum(term * weight for term, weight in there) / total if total else math.nan
+
+
+def last_row(tasks: int) -> list[tuple[int, int]]:
+    """Every task after the last one."""
+    return [(tasks - 1, task) for task in range(tasks)]
+
+
+def diagonal(tasks: int) -> list[tuple[int, int]]:
+    """Every task right after it was learned."""
+    return [(task, task) for task in range(tasks)]
+
+
+def lower_triangle(tasks: int) -> list[tuple[int, int]]:
+    """After every task, all that were learned so far: the diagonal belongs to it."""
+    return [(after, task) for after in range(tasks) for task in range(after + 1)]
+
+
+def from_matrix(
+    rows: Sequence[Sequence[float | None]],
+    zero: Sequence[float | None] = (),
+    counts: Sequence[int] = (),
+    single: Sequence[float | None] = (),
+    joint: Sequence[Sequence[float | None]] = (),
+) -> Ledger:
     """A ledger of scores that were made elsewhere, a published matrix for instance; None: not scored.
+
+    zero    (T,) before any training
+    counts  (T,) test rows; without them nothing can be weighted by rows
+    single  (T,) each by a model of that task alone
+    joint   row k: by a model of tasks 0..k together
 
     >>> from_matrix([[0.9, None], [0.8, 0.7]]).matrix()
     array([[0.9, nan],
            [0.8, 0.7]])
     """
     ledger = Ledger(f"task {number}" for number in range(len(rows)))
-    for after, row in enumerate([zero, *rows], ZERO):
-        stage = "zero" if after == ZERO else "learn"
-        ledger.add(Cell(stage, after, task, score, n=0) for task, score in enumerate(row) if score is not None)
+    tables = [("zero", ZERO, zero), *(("learn", after, row) for after, row in enumerate(rows))]
+    tables += [("single", task, [None] * task + [score]) for task, score in enumerate(single)]
+    tables += [("joint", after, row) for after, row in enumerate(joint)]
+    for stage, after, row in tables:
+        of = [(task, score) for task, score in enumerate(row) if score is not None]
+        ledger.add(Cell(stage, after, task, score, n=counts[task] if counts else 0) for task, score in of)
     return ledger
 
 
 @cache
 def metrics() -> dict[str, Metric]:
-    """By name, every ``METRIC`` of a file in this folder.
+    """By name, all ``METRICS`` of the files in this folder.
 
-    >>> sorted(metrics())[:2]
-    ['average_accuracy', 'backward_transfer']
+    >>> metrics()["average_accuracy"].definition
+    'average_accuracy@1'
     """
     files = sorted(module.name for module in pkgutil.iter_modules(continual.metric.__path__))
-    found = [import_module(f"continual.metric.{file}").METRIC for file in files if file != "base"]
-    return {metric.name: metric for metric in found}
+    found = [import_module(f"continual.metric.{file}").METRICS for file in files if file != "base"]
+    return {metric.name: metric for file in found for metric in file}
 
 
 def measure(ledger: Ledger) -> dict[str, Measured]:

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from continual.files import write_atomic
 from continual.metric.base import metrics
 from continual.report.figures import FIGURES
-from continual.report.grid import MISSING, plain, points, routes, title
+from continual.report.grid import MISSING, headline, plain, points, routes, title
 from continual.report.page import HEADINGS, PAGE, POLICY, SCRIPT, STYLE
 from continual.report.record import Metric, Module, Record
 
@@ -97,7 +97,7 @@ def _warnings(record: Record) -> str:
 
 
 def _tiles(record: Record) -> str:
-    return f'<div class="tiles wide">{"".join(_tile(name, metric) for name, metric in record.metrics.items())}</div>'
+    return f'<div class="tiles wide">{"".join(_tile(name, metric) for name, metric in headline(record))}</div>'
 
 
 def _tile(name: str, metric: Metric) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continual.report.record import CellFacts, Record, Route, TaskFacts
+from continual.report.record import CellFacts, Metric, Record, Route, TaskFacts
 
 MISSING = "–"
+SHOWN = ("average_accuracy", "backward_transfer", "forgetting", "forward_transfer", "learning_accuracy")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ def routes(record: Record) -> list[tuple[str, Route]]:
     found = [] if record.routing is None else record.routing.rows
     own = [(plain(record.tasks[row.task].name), row) for row in found if row.task is not None]
     return own + [("all", row) for row in found if row.task is None][-1:]
+
+
+def headline(record: Record) -> list[tuple[str, Metric]]:
+    """The metrics that people look at first, by name; the record has the others."""
+    return [(name, record.metrics[name]) for name in SHOWN if name in record.metrics]
 
 
 def scored(cell: CellFacts) -> float:

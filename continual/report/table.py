@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continual.report.grid import MISSING, Row, plain, points, routes, rows, title
+from continual.report.grid import MISSING, Row, headline, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
 
 CELL = len("~100.0")
@@ -89,7 +89,7 @@ def _metrics(record: Record, console: Console) -> None:
     grid.add_column(justify="right")
     grid.add_column(style="dim")
     grid.add_column(style="dim")
-    for name, metric in record.metrics.items():
+    for name, metric in headline(record):
         lack = f"{metric.missing} cell{'s' * (metric.missing != 1)} missing" if metric.missing else ""
         grid.add_row(Text(title(plain(name))), points(metric.value), Text(plain(metric.definition)), lack)
     console.print(grid)

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from continual.metric.base import metrics
 from continual.report.table import show
 
 from .sample import FIFTEEN, HOSTILE, record
@@ -54,6 +55,19 @@ def test_missing_cells_are_dashes_and_metrics_say_how_many_they_lacked():
     assert line(text, "after mrpc") == ["–", "–", "–", "–"]
     assert line(text, "Forward transfer") == ["–", "forward_transfer@1", "4", "cells", "missing"]
     assert line(text, "Learning accuracy")[-3:] == ["1", "cell", "missing"]
+
+
+def test_five_metrics_are_printed_and_the_record_has_all():
+    run = record()
+    block = printed(run).split("Metrics, points\n")[1].split("\n\n")[0].splitlines()
+    assert [row.split("  ")[0] for row in block] == [
+        "Average accuracy",
+        "Backward transfer",
+        "Forgetting",
+        "Forward transfer",
+        "Learning accuracy",
+    ]
+    assert set(run.metrics) == set(metrics())
 
 
 def test_undefined_metrics_of_one_task_are_dashes_without_missing_cells():
