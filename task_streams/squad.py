@@ -7,18 +7,17 @@ Licence and sizes: those of your files. On the command line alone:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from continual.errors import DataError
-from continual.head import named
-from continual.stream.base import Example, Rows, Task
+from continual.stream.base import Example, Task
 from continual.stream.files import complete, lines, sources
+from continual.stream.questions import articles, require_answers
 from continual.stream.sample import draws
 
 NONE = ("none",)
@@ -46,78 +45,21 @@ def tasks(
     """
     result = []
     for name, paths in sources(files, "squad").items():
-        articles = {part: list(_articles(path)) for part, path in paths.items()}
-        rows = {part: [row for article in found for row in article] for part, found in articles.items()}
+        read = {
+            part: [article.rows for article in articles("".join(lines(path)), path)] for part, path in paths.items()
+        }
+        rows = {part: [row for article in found for row in article] for part, found in read.items()}
         labels = () if all(row.label for found in rows.values() for row in found) else NONE
         for part, path in paths.items():
-            _require_answers(path, rows[part], labels)
-        article = {_context(row): number for number, found in enumerate(articles["train"]) for row in found}
+            require_answers(path, rows[part], labels)
+        article = {_context(row): number for number, found in enumerate(read["train"]) for row in found}
         splits = complete(rows, valid, test, seed, train, name, partial(_split, article))
         result.append(Task(name, labels, **splits, head="span", score=score, source=", ".join(paths.values())))
     return result
 
 
-def _articles(path: str) -> Iterator[list[Example]]:
-    """The questions of each article that has some."""
-    try:
-        content = json.loads("".join(lines(path)))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); expected one object with the key 'data'") from None
-    empty = True
-    for a, article in enumerate(_list(content, "data", path)):
-        rows = []
-        for p, paragraph in enumerate(_list(article, "paragraphs", f"{path}, data[{a}]")):
-            where = f"{path}, data[{a}].paragraphs[{p}]"
-            context = _text(paragraph, "context", where)
-            for q, asked in enumerate(_list(paragraph, "qas", where)):
-                there = f"{where}.qas[{q}]"
-                rows.append(Example((_text(asked, "question", there), context), _answers(asked, there)))
-        if rows:
-            empty = False
-            yield rows
-    if empty:
-        raise DataError(f"{path}: no questions; expected data, in it paragraphs, in them qas")
-
-
-def _answers(asked: dict[str, Any], where: str) -> tuple[tuple[int, str], ...]:
-    """(first character, text) of each; the same answer of several people once."""
-    if asked.get("is_impossible") is True:
-        return ()
-    found = []
-    for n, answer in enumerate(_list(asked, "answers", where)):
-        there = f"{where}.answers[{n}]"
-        text = _text(answer, "text", there)
-        if type(start := answer.get("answer_start")) is not int:
-            raise DataError(f"{there}: expected a whole number in 'answer_start', got {start!r:.60}")
-        found.append((start, text))
-    return tuple(dict.fromkeys(found))
-
-
-def _list(node: Any, key: str, where: str) -> list[Any]:
-    found = node.get(key) if isinstance(node, dict) else None
-    if not isinstance(found, list):
-        raise DataError(f"{where}: expected an object with a list in {key!r}, got {node!r:.60}")
-    return found
-
-
-def _text(node: Any, key: str, where: str) -> str:
-    found = node.get(key) if isinstance(node, dict) else None
-    if not isinstance(found, str):
-        raise DataError(f"{where}: expected an object with a text in {key!r}, got {node!r:.60}")
-    return found
-
-
 def _context(row: Example) -> str:
     return cast("tuple[str, str]", row.text)[1]
-
-
-def _require_answers(path: str, rows: Rows, labels: Sequence[str]) -> None:
-    span = named("span")
-    wrong = [(row, why) for row in rows if (why := span.problem(row, labels)) is not None]
-    if wrong:
-        listed = "; ".join(f"{cast('tuple[str, str]', row.text)[0]!r:.80}: {why}" for row, why in wrong[:5])
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise DataError(f"{path}: {len(wrong)} of {len(rows)} questions are wrong: {listed}{more}; mend or drop them")
 
 
 def _split(

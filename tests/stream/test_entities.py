@@ -24,12 +24,12 @@ def corpus(n: int, seed: int = 0, part: str = "w") -> list[Sentence]:
     return found
 
 
-def greedy(found: list[Sentence], groups: list[list[str]]) -> list[list[int] | int]:
+def greedy(found: list[Sentence], groups: list[list[str]]) -> tuple[list[list[int]], int]:
     """An independent reading of IL-LLM's loop: the places of sentences that a type decides; how many were left."""
     frequency = Counter(tag.split("-")[1] for s in found for tag in s.tags if tag != "O")
     room = [int(len(found) * len(group) / sum(map(len, groups))) for group in groups]
     decided: list[list[int]] = [[] for _ in groups]
-    return_left = 0
+    left = 0
     for place, s in enumerate(found):
         for kind in sorted(frequency, key=lambda kind: (frequency[kind], kind)):
             [task] = [t for t, group in enumerate(groups) if kind in group]
@@ -37,15 +37,15 @@ def greedy(found: list[Sentence], groups: list[list[str]]) -> list[list[int] | i
                 decided[task].append(place)
                 break
         else:
-            return_left += 1
-    return [*decided, return_left]
+            left += 1
+    return decided, left
 
 
 def test_a_sentence_with_a_name_goes_to_the_slice_of_its_rarest_type_as_the_published_loop_has_it() -> None:
     """Sentences without a name come last, so that the published loop's random choices decide nothing else."""
     found = sorted(corpus(120), key=lambda s: set(s.tags) == {"O"})
     groups = [["X"], ["Y", "Z"]]
-    *decided, left = greedy(found, groups)
+    decided, left = greedy(found, groups)
     slices = dealt(found, groups, seed=0)
     place = {s.words: i for i, s in enumerate(found)}
     for own, wanted in zip(slices, decided, strict=True):
