@@ -134,6 +134,8 @@ def test_a_domain_incremental_stream_has_the_same_labels_in_every_task() -> None
     assert len(lint(task("one"), task("two", ("yes", "no")), scenario="domain")) == 1
     with pytest.raises(DataError, match=r"'no', 'yes' in 'one' and 'no', 'so', 'yes' in 'two'; only one has 'so'"):
         lint(task("one"), task("two", ("no", "so", "yes")), scenario="domain")
+    with pytest.raises(DataError, match=r"only one has 'so'"):
+        lint(task("one", ("no", "so", "yes")), task("two"), scenario="domain")
 
 
 def test_the_digest_of_a_stream_knows_its_scenario_and_is_as_it_was_without_one() -> None:
