@@ -11,14 +11,14 @@ Licence and sizes: those of your files. Needs Pillow. On the command line alone:
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from continual.errors import ContinualError, DataError
+from continual.errors import DataError
 from continual.stream.base import Example, Image, Task
 from continual.stream.files import SPLITS, complete, named, require_known, sources
+from continual.stream.picture import opener
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
@@ -46,7 +46,7 @@ def tasks(
     DataError: no pictures, one that cannot be read, one outside a class folder, a class that train lacks;
     ContinualError without Pillow.
     """
-    read = _opener(size)
+    read = opener(size)
     result = []
     for name, paths in sources(files, "images").items():
         found: Found = {}
@@ -112,28 +112,3 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 def _picture(path: Path) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
-
-
-def _opener(size: int | None) -> Callable[[str, bytes], Image]:
-    """What turns the content of a file into its pixels, upright and in RGB."""
-    if size is not None and size < 1:
-        raise ContinualError(f"stream.size must be at least 1, or null, got {size}")
-    try:
-        from PIL import Image as pillow
-        from PIL import ImageOps
-    except ModuleNotFoundError:
-        raise ContinualError("stream images reads pictures with Pillow, which is missing: pip install pillow") from None
-
-    def read(where: str, data: bytes) -> Image:
-        try:
-            with pillow.open(io.BytesIO(data)) as opened:
-                upright = ImageOps.exif_transpose(opened)
-                # Straight to RGB, Pillow would warn of a palette whose transparency it drops.
-                picture = (upright.convert("RGBA") if "transparency" in upright.info else upright).convert("RGB")
-        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-            raise DataError(f"{where}: cannot be read as a picture: {error}; mend or drop it") from None
-        if size is not None:
-            picture.thumbnail((size, size))
-        return Image(picture.height, picture.width, picture.tobytes())
-
-    return read

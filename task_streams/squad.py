@@ -45,9 +45,8 @@ def tasks(
     """
     result = []
     for name, paths in sources(files, "squad").items():
-        read = {
-            part: [article.rows for article in articles("".join(lines(path)), path)] for part, path in paths.items()
-        }
+        texts = {part: "".join(lines(path)) for part, path in paths.items()}
+        read = {part: [article.rows for article in articles(texts[part], path)] for part, path in paths.items()}
         rows = {part: [row for article in found for row in article] for part, found in read.items()}
         labels = () if all(row.label for found in rows.values() for row in found) else NONE
         for part, path in paths.items():
