@@ -9,8 +9,8 @@
 | hillary  | 606   | 69    | 295  | 57, 16, 26 %         |
 
 SemEval-2016 task 6 (Mohammad et al.) as TweetEval has it (Barbieri et al. 2020): datasets/stance of
-github.com/cardiffnlp/tweeteval at 4fbd22cd; released without restrictions, the terms of Twitter apply: for research. The
-splits are TweetEval's; cleaning takes 16 rows of train (14 of hillary) and one of test. Every tweet ends in #SemST.
+github.com/cardiffnlp/tweeteval at 4fbd22cd; released without restrictions, but the terms of Twitter apply: research.
+The splits are TweetEval's; cleaning takes 16 rows of train (14 of hillary) and one of test. Tweets end in #SemST.
 
 The labels are none, against and favor in each task, skewed, and not everywhere alike. The score is ``macro_f1`` of all
 three; TweetEval's is the mean F1 of against and favor alone, over all targets. The target itself is not in the text:
