@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +21,7 @@ from continual.parts import Parts
 from continual.progress import Progress
 from continual.request import Recipe
 from continual.secret import refuse
-from continual.stream.base import Stream
+from continual.stream.base import Scenario, Stream
 from continual.stream.lint import check
 from continual.trainer import Machine
 from continual.typed import call, mistyped, tuples, under
@@ -65,7 +65,8 @@ def build(config: DictConfig) -> Parts:
     prune = _make("prune", plain["prune"]) if plain["prune"] else None
     make_loggers = _make("logger", plain["logger"])
     runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
-    stream = Stream(str(plain["stream"]["_target_"]).split(".")[-2], tuple(_make("stream", plain["stream"])))
+    name = str(plain["stream"]["_target_"]).split(".")[-2]
+    stream = Stream(name, tuple(_make("stream", plain["stream"])), plain["scenario"])
     check(stream)
     parts = Parts(
         encoder=_make("encoder", plain["encoder"]),
@@ -113,6 +114,8 @@ def _check_plain(plain: dict[str, Any]) -> None:
         raise ContinualError("; ".join(wrong))
     if plain["threads"] is not None and plain["threads"] < 1:
         raise ContinualError(f"threads must be at least 1, or null for what torch chooses, got {plain['threads']}")
+    if plain["scenario"] not in (scenarios := get_args(Scenario)):
+        raise unknown("scenario", plain["scenario"], scenarios)
     if plain["objective"] not in metrics():
         raise unknown("objective", plain["objective"], metrics())
 

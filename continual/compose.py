@@ -51,8 +51,9 @@ def compose(session: Session) -> Stage:
     own = session.good(parts.target_index)
     if not parts.compositions and not parts.mergings:
         return
-    if own is None:
-        _skip(session, "compositions", f"the target {task.name} has no module")
+    if own is None or parts.outputs is not None:
+        apart = "modules that share one head are not composed; choose strategy=isolated, or composition=[]"
+        _skip(session, "compositions", f"the target {task.name} has no module" if own is None else apart)
         return
     singles = [own]
     if own.module.method != "head":

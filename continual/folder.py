@@ -13,8 +13,8 @@ from continual.errors import ContinualError, unknown
 
 def names(package: str) -> list[str]:
     """
-    >>> names("continual.strategy")
-    ['isolated', 'sequential']
+    >>> names("continual.pruning")
+    ['automatic', 'top']
     """
     folder = importlib.import_module(package)
     return sorted(info.name for info in pkgutil.iter_modules(folder.__path__) if info.name != "base")

@@ -20,10 +20,11 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.later import Later
-from continual.member import Member
+from continual.member import Member, State
 from continual.predict import features, to
 from continual.request import Learn, Learned
 from continual.slots import Slots
+from continual.strategy.base import Memory, Rule
 from continual.stream.units import examples
 from continual.types import Batch, States
 
@@ -39,6 +40,7 @@ class Learner(pl.LightningModule):
         count = len(self.requests)
         self.bank = HeadBank([(r.head, r.head_params) for r in self.requests], train=range(count))
         self.members = [Member(i, request, self) for i, request in enumerate(self.requests)]
+        self.rules: list[Rule] = []
         adapters, mixers = list(model.slices()), [p for mixer in model.mixers().values() for p in mixer.parameters()]
         self.slots = Slots([*adapters, *self.bank.slices()], mixers, count)
         pooled = all(request.head.reads == "pooled" for request in self.requests)
@@ -50,6 +52,15 @@ class Learner(pl.LightningModule):
     def index_of(self, member: Member) -> int | None:
         """The member to route rows to; None where there is one only."""
         return member.index if len(self.members) > 1 else None
+
+    def module_slots(self, member: int) -> int:
+        """How many parameters of the member's are its module's; the others are its head's."""
+        return sum(member in owners for _, owners in self.model.slices())
+
+    def on_train_start(self) -> None:
+        """Only now all is where it will be trained; what a rule asks of the module is of before the first step."""
+        pairs = zip(self.members, self.requests, strict=True)
+        self.rules = [request.strategy.rule(member, request.stage) for member, request in pairs if request.stage]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         recipe = self.requests[0].recipe
@@ -68,10 +79,13 @@ class Learner(pl.LightningModule):
         self._watch(known.read(), step)
         live = [m.index for m in self.members if m.rate(step) > 0]
         if live:
-            for index in live:
-                self.members[index].request.strategy.gradients(self.members[index])
+            rules = [rule for rule in self.rules if rule.member.index in live]
+            for rule in rules:
+                rule.gradients()
             self.slots.clip([request.recipe.clip or math.inf for request in self.requests])
             self.slots.step(optimizer, [member.rate(step) for member in self.members])
+            for rule in rules:
+                rule.stepped()
         for index in live:
             member = self.members[index]
             member.steps += 1
@@ -106,6 +120,7 @@ class Learner(pl.LightningModule):
         of = examples(batch)
         member = batch.member if batch.member is not None else torch.zeros_like(of)
         total = torch.zeros(len(self.members), device=of.device, dtype=torch.get_default_dtype())
+        extra: list[Tensor | float] = [0.0] * len(self.members)
         for answer in self.bank(self.states(batch), batch.member):
             if not len(answer.rows):
                 continue
@@ -117,7 +132,10 @@ class Learner(pl.LightningModule):
             loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], local, owner)
             rows = torch.zeros_like(total).index_add(0, whose, torch.ones_like(loss, dtype=total.dtype)).clamp_min(1)
             total = total.to(loss.dtype).index_add(0, whose, loss / rows[whose].to(loss.dtype))
-        extra = [m.request.strategy.penalty(m, batch) for m in self.members]
+            for rule in self.rules:
+                if len(mine := (owner == rule.member.index).nonzero()[:, 0]):
+                    row, logits = batch.row[answer.rows[mine]], answer.logits[mine]
+                    extra[rule.member.index] = extra[rule.member.index] + rule.penalty(row, logits)
         if self.composition is not None:
             extra[0] = extra[0] + self.composition.penalty(self.model)
         if all(isinstance(e, float) and e == 0 for e in extra):
@@ -132,9 +150,24 @@ class Learner(pl.LightningModule):
                 member.stopped = True
                 member.diverged = f"loss {losses[index].item()} at step {step + 1} of {len(member.batches)}"
 
-    def result(self, member: Member, seconds: float) -> Learned:
-        """What the member learned: its best state with patience, else its last."""
-        state = member.best or member.state()
+    def results(self, seconds: float) -> list[Learned]:
+        """What the members learned: with patience their best states, else their last."""
+        states = [member.best or member.state() for member in self.members]
+        if self.rules and any(member.best for member in self.members):
+            self._settle(states)
+        memories = {rule.member.index: rule.memory() for rule in self.rules if not rule.member.diverged}
+        pairs = zip(self.members, states, strict=True)
+        return [self._result(m, state, memories.get(m.index, {}), seconds) for m, state in pairs]
+
+    def _settle(self, states: Sequence[State]) -> None:
+        """Go back to these states, which are those that will be stored: what is remembered is of them."""
+        count = len(self.members)
+        self.model.load([state.adapter for state in states], train=range(count))
+        heads = [(r.head, state.head_params) for r, state in zip(self.requests, states, strict=True)]
+        self.bank = HeadBank(heads, train=range(count)).to(next(self.model.encoder.parameters()).device)
+        self.slots = Slots([*self.model.slices(), *self.bank.slices()], [], count)
+
+    def _result(self, member: Member, state: State, memory: Memory, seconds: float) -> Learned:
         module = (
             self.requests[member.index].adapters[0].size
             if self.composition is None
@@ -150,6 +183,7 @@ class Learner(pl.LightningModule):
             trainable=module + sum(tensor.numel() for tensor in state.head_params.values()),
             diverged=member.diverged if member.best is None else "",
             cut_short=member.diverged if member.best is not None else "",
+            memory=memory,
         )
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from continual.adapter import Adapter
 from continual.composition.base import mixer_params
 from continual.errors import NotFinite
 from continual.method.base import Params
-from continual.predict import answers
+from continual.predict import answers, to
 from continual.request import Learn
 from continual.score.base import value
 from continual.stream.batching import epoch_batches
+from continual.stream.units import Encoded, collate
 
 if TYPE_CHECKING:
     from continual.learner import Learner
@@ -30,6 +32,14 @@ class State:
     adapter: Adapter
     head_params: Params
     mixers: dict[str, Tensor]
+
+
+class Own(NamedTuple):
+    """A parameter of a member: its value, which is part of every loss, and its gradient, which may be written into."""
+
+    name: str
+    value: Tensor
+    gradient: Tensor | None
 
 
 class Member:
@@ -49,9 +59,29 @@ class Member:
         self.best: State | None = None
         self.waited = 0
 
-    def parameters(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Each of the member's own values, to be differentiated, and its gradient, which may be written into."""
-        return self.learner.slots.of(self.index)
+    def parameters(self) -> list[Own]:
+        """All of the member's own, those of the module first, in the same order at every task of a run."""
+        found, module = list(self.learner.slots.of(self.index)), self.learner.module_slots(self.index)
+        return [
+            Own(f"module/{i}" if i < module else f"head/{i - module}", value, gradient)
+            for i, (value, gradient) in enumerate(found)
+        ]
+
+    def rehearse(self, data: Encoded, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of these rows, one unit each, and their mean loss, as the member is now; with gradients."""
+        learner = self.learner
+        device = next(learner.model.encoder.parameters()).device
+        batch = to(collate(data, rows), device)
+        if (index := learner.index_of(self)) is not None:
+            batch.member = torch.full((len(batch.inputs),), index, device=device)
+        [answer] = [answer for answer in learner.bank(learner.model.read(batch), batch.member) if len(answer.rows)]
+        own = torch.full_like(answer.rows, self.index)
+        loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], answer.rows, own)
+        return answer.logits, loss.mean()
+
+    def gradients_of(self, loss: Tensor) -> list[Tensor | None]:
+        """Of a loss of this member by each of its ``parameters``, which stay as they are; None where it has none."""
+        return self.learner.slots.gradients_of(self.index, loss)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then linear decay that would reach zero one step after the last."""

@@ -22,6 +22,7 @@ from continual.files import canonical, sha256
 from continual.merging.base import Merging
 from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
+from continual.outputs import Outputs
 from continual.progress import Progress
 from continual.pruning.base import Pruner
 from continual.recalled import member
@@ -78,8 +79,17 @@ class Parts:
                 "trainer.gradient_checkpointing=true computes layers again with the encoder's own weights, and "
                 f"method={method.name_of(self.method)} changes them; set it to false"
             )
+        _ = self.outputs  # a stream that one head cannot answer is refused now
         self._check_reading()
         self._check_compositions()
+
+    @cached_property
+    def outputs(self) -> Outputs | None:
+        """Of the one head, where the strategy has one, or a shared module cannot know of which task a row is."""
+        strategy, scenario = self.strategy, self.stream.scenario
+        if not (strategy.one_head or (strategy.shared and scenario != "task")):
+            return None
+        return Outputs(self.stream.tasks, scenario)
 
     def _check_reading(self) -> None:
         image = self.encoder.arch.image

@@ -13,6 +13,7 @@ from continual.method.base import Params
 from continual.predict import features
 from continual.router.base import Evidence, Query
 from continual.session import Kept, Session
+from continual.stages import answering, own_head
 from continual.stream.base import Rows, Task
 
 
@@ -34,8 +35,8 @@ class Readings:
 
     def module(self, index: int) -> Kept | None:
         """The one that answers for the task: its own, or where one is shared what that is now. None: it diverged."""
-        own, shared = self.session.good(index), self.session.parts.strategy.shared
-        return self.session.latest(len(self.session.parts.stream.tasks) - 1) if own and shared else own
+        found = answering(self.session, index, len(self.session.parts.stream.tasks) - 1)
+        return None if found is None else found[0]
 
     def evidence(self, index: int, logits: bool) -> Evidence:
         """Of a task's training rows; a task without classes is one class."""
@@ -85,12 +86,12 @@ class Readings:
 
     def _load(self, by: int) -> Params:
         """The module of a task into the encoder; its head."""
-        module, own = self.module(by), self.session.good(by)
-        assert module is not None
-        assert own is not None
+        found = answering(self.session, by, len(self.session.parts.stream.tasks) - 1)
+        assert found is not None
+        module, of = found
         self.session.model.mix(None)
         self.session.model.load([self.session.adapter(module)])
-        return self.session.store.get(own.module.digest).head
+        return own_head(self.session, of, by)
 
     def _read(self, index: int, rows: Rows) -> Tensor:
         """(rows, d) under what is loaded now; of a row in several units their mean."""

@@ -12,7 +12,7 @@ from continual.errors import ContinualError
 from continual.head.base import Head
 from continual.method.base import Params
 from continual.score.base import Score
-from continual.strategy.base import Strategy
+from continual.strategy.base import Memory, Stage, Strategy
 from continual.stream.units import Encoded
 
 
@@ -50,7 +50,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Learn:
-    """A request: learn this. Either one new adapter (``composition`` None), or a mixer over frozen ones."""
+    """A request: learn this. Either one new adapter (``composition`` None), or a mixer over frozen ones.
+
+    stage  of the stream, where the strategy has its say; None: a reference or a composition, which it does not concern
+    """
 
     name: str
     adapters: tuple[Adapter, ...] = field(repr=False)
@@ -64,6 +67,7 @@ class Learn:
     lr: float
     seed: int
     strategy: Strategy = field(default_factory=Strategy, repr=False)
+    stage: Stage | None = field(default=None, repr=False)
     composition: Composition | None = None
 
 
@@ -71,6 +75,7 @@ class Learn:
 class Learned:
     """The answer. ``mixers`` are a composition's tensors by "<layer>/<site>/<param>"; empty for a plain adapter.
 
+    memory    what the strategy must know at the next task
     diverged  why there is nothing to keep · cut_short  why training ended early, with an earlier best state kept
     """
 
@@ -83,3 +88,4 @@ class Learned:
     trainable: int
     diverged: str = ""
     cut_short: str = ""
+    memory: Memory = field(default_factory=dict, repr=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
@@ -19,6 +20,7 @@ from continual.request import Learn, Learned
 from continual.route import route
 from continual.score.base import Floats
 from continual.session import Session
+from continual.stages import answering, own_head, request_of
 from continual.stream.lint import check
 from continual.summary import summarize
 
@@ -70,15 +72,12 @@ def _opening(session: Session) -> str:
 def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned], None]:
     """One task: the strategy says from which module and on which rows; the result goes into the store."""
     parts, key = session.parts, f"learn/{index}"
-    task = parts.stream.tasks[index]
+    what = f"learn {index + 1}/{len(parts.stream.tasks)} {parts.stream.tasks[index].name}"
     if session.kept(key) is not None:
-        parts.progress.say(f"learn {index + 1}/{len(parts.stream.tasks)} {task.name}: done before")
+        parts.progress.say(f"{what}: done before")
         return
-    past = [session.adapter(kept) for i in range(index) if (kept := session.good(i)) is not None]
-    adapter = parts.strategy.start(session.fresh(parts.method, key), past)
-    rows = parts.strategy.data(task, parts.stream.tasks[:index])
-    request = session.request(key, task, (adapter,), rows)
-    parts.progress.begin(f"learn {index + 1}/{len(parts.stream.tasks)} {task.name}")
+    task, request = request_of(session, index)
+    parts.progress.begin(what)
     [learned] = yield [request]
     kept = session.keep(key, task, request, learned)
     parts.progress.end(session.outcome(kept))
@@ -88,28 +87,48 @@ def _score(session: Session, stage: str, after: int) -> None:
     """One row of the ledger: seen tasks by their module and head, the others by nearest class mean."""
     if session.ledger.row(stage, after):
         return
-    cells = []
+    cells: list[Cell | None] = []
     for index in range(len(session.parts.stream.tasks)):
-        cell = _seen(session, stage, after, index) if index <= after else _unseen(session, stage, after, index)
-        if cell is not None:
-            cells.append(cell)
-    if cells:
-        session.ledger.add(cells)
+        cells.append(_seen(session, stage, after, index) if index <= after else _unseen(session, stage, after, index))
+    if session.parts.outputs is not None and session.parts.stream.scenario != "task":
+        cells = [*(_among_all(session, cell) for cell in cells), *(_oracle(cell) for cell in cells)]
+    if found := [cell for cell in cells if cell is not None]:
+        session.ledger.add(found)
 
 
 def _seen(session: Session, stage: str, after: int, index: int) -> Cell:
+    """Answered among the task's own labels: its identity is given."""
     task = session.parts.stream.tasks[index]
-    own = session.good(index)
-    module = session.latest(after) if session.parts.strategy.shared else own
-    if own is None or module is None:
+    found = answering(session, index, after)
+    if found is None:
         return Cell(stage, after, index, None, len(task.test), why="its training diverged")
+    module, of = found
 
     def answer() -> Floats:
         session.model.load([session.adapter(module)])
-        return session.evaluator.stats(task, session.store.get(own.module.digest).head)
+        return session.evaluator.stats(task, own_head(session, of, index))
 
     session.model.mix(None)
-    return session.evaluator.seen(stage, after, index, task, [module.module.digest, own.module.digest], answer)
+    return session.evaluator.seen(stage, after, index, task, [module.module.digest, of.module.digest], answer)
+
+
+def _among_all(session: Session, cell: Cell | None) -> Cell | None:
+    """The same rows answered by the one head among all labels so far: no task identity is given."""
+    outputs, module = session.parts.outputs, session.latest(cell.after) if cell is not None else None
+    if cell is None or cell.how != "own" or cell.score is None or outputs is None or module is None:
+        return cell
+    task = outputs.task(cell.task, cell.after)
+
+    def answer() -> Floats:
+        session.model.load([session.adapter(module)])
+        return session.evaluator.stats(task, session.store.get(module.module.digest).head)
+
+    return session.evaluator.seen(cell.stage, cell.after, cell.task, task, [module.module.digest], answer)
+
+
+def _oracle(cell: Cell | None) -> Cell | None:
+    """What a row would be answered if its task were given, beside what it is answered."""
+    return None if cell is None or cell.how != "own" else replace(cell, stage="oracle")
 
 
 def _unseen(session: Session, stage: str, after: int, index: int) -> Cell | None:

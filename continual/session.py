@@ -18,7 +18,9 @@ from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.evaluate import Evaluator, score_of
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
+from continual.head.base import Head
 from continual.ledger import Ledger
+from continual.memories import Memories
 from continual.method.base import Described, Params
 from continual.parts import Parts
 from continual.report.record import Gain, Module, Record, Weights, load
@@ -32,10 +34,14 @@ from continual.stream.text import Reader
 
 @dataclass(frozen=True)
 class Kept:
-    """A stored module of this run: its journal entry, under the key of the request that it answers."""
+    """A stored module of this run: its journal entry, under the key of the request that it answers.
+
+    memory  digest of what the strategy remembered with it (``memories.py``); empty: nothing
+    """
 
     key: str
     module: Module
+    memory: str = ""
 
 
 class Session:
@@ -66,7 +72,8 @@ class Session:
         except Timeout as error:
             raise ContinualError(f"run {self.parts.run_id} is going on in another process; wait for it") from error
         self.ledger = Ledger([task.name for task in self.parts.stream.tasks], self.folder / "ledger.jsonl")
-        self.journal = [Kept(e["key"], Module(**e["module"])) for e in read_lines(self.folder / "modules.jsonl")]
+        entries = read_lines(self.folder / "modules.jsonl")
+        self.journal = [Kept(e["key"], Module(**e["module"]), e.get("memory", "")) for e in entries]
         encoder = self.parts.encoder
         if (self.journal or self.ledger.cells) and self.finished is None:
             self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")
@@ -114,9 +121,10 @@ class Session:
         adapters: tuple[Adapter, ...],
         rows: Any = None,
         composition: Composition | None = None,
+        kind: Head | None = None,
     ) -> Learn:
         """A request to learn ``task`` with these adapters; its random streams are f(seed, name)."""
-        parts, kind = self.parts, head.named(task.head)
+        parts, kind = self.parts, kind or head.named(task.head)
         rng = generator(parts.seed, "head", name)
         return Learn(
             name=name,
@@ -130,7 +138,6 @@ class Session:
             recipe=parts.recipe_for(composition),
             lr=parts.rate_for(adapters[0].method, composition),
             seed=int(generator(parts.seed, "order", name).initial_seed()),
-            strategy=parts.strategy,
             composition=composition,
         )
 
@@ -175,7 +182,8 @@ class Session:
             bytes=size,
             valid_score=None if why else learned.valid_score,
         )
-        return self._entered(key, module)
+        memory = Memories(self.folder).put(key, learned.memory) if learned.memory and not why else ""
+        return self._entered(key, module, memory)
 
     def derive(
         self,
@@ -200,9 +208,10 @@ class Session:
         stats = self.evaluator.stats(task, head_params, task.valid)
         return value(score_of(task), stats)
 
-    def _entered(self, key: str, module: Module) -> Kept:
-        kept = Kept(key, module)
-        append_line(self.folder / "modules.jsonl", {"key": key, "module": module.model_dump(mode="json")})
+    def _entered(self, key: str, module: Module, memory: str = "") -> Kept:
+        kept = Kept(key, module, memory)
+        entry = {"key": key, "module": module.model_dump(mode="json")}
+        append_line(self.folder / "modules.jsonl", entry | ({"memory": memory} if memory else {}))
         self.journal.append(kept)
         return kept
 
@@ -243,7 +252,7 @@ class Session:
                 "run": parts.run_id,
                 "stream": parts.stream.name,
                 "task": task.name,
-                "position": parts.stream.tasks.index(task),
+                "position": [other.name for other in parts.stream.tasks].index(task.name),
                 "strategy": parts.strategy_name,
                 "seed": parts.seed,
                 "steps": learned.steps,

@@ -41,6 +41,13 @@ class Slots:
         for parameter in self.whole:
             yield parameter, parameter.grad
 
+    def gradients_of(self, member: int, loss: Tensor) -> list[Tensor | None]:
+        """Of a loss, by each of the values of ``of``, in its order; no ``grad`` is touched."""
+        own = [(p, owners.index(member)) for p, owners in self.stacked if member in owners]
+        found = torch.autograd.grad(loss, [*(p for p, _ in own), *self.whole], allow_unused=True)
+        slots = [None if g is None else g[slot] for g, (_, slot) in zip(found, own, strict=False)]
+        return [*slots, *found[len(own) :]]
+
     def clip(self, limits: Sequence[float]) -> None:
         """Scale each member's gradient, over all its slots, down to its own largest norm."""
         if self.count == 1:

@@ -111,10 +111,7 @@ def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, pr
         with _interruptible():
             _trainer(machine, progress, learner.log_every).fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
-    for member in learner.members:
-        member.request.strategy.finish(member)
-    seconds = (time.perf_counter() - start) / len(requests)
-    return [learner.result(member, seconds) for member in learner.members]
+    return learner.results((time.perf_counter() - start) / len(requests))
 
 
 @contextmanager

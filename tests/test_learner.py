@@ -25,7 +25,7 @@ from continual.method.head import HeadOnly
 from continual.method.lora import LoRA
 from continual.request import Learn, Learned
 from continual.slots import Slots
-from continual.strategy.base import Strategy
+from continual.strategy.base import Memory, Rule, Stage, Strategy
 from continual.stream.text import Reader
 from continual.task_streams import toy
 from continual.types import Batch
@@ -247,26 +247,72 @@ class Held(Strategy):
 
     def __init__(self) -> None:
         self.steps: list[int] = []
+        self.seen: list[int] = []
 
-    def penalty(self, member: Member, batch: Batch) -> Tensor | float:
-        return 1e3 * torch.stack([value.square().sum() for value, _ in member.parameters()]).sum()
+    def rule(self, member: Member, stage: Stage) -> Rule:
+        return Holding(member, stage, self)
 
-    def gradients(self, member: Member) -> None:
-        self.steps.append(member.steps)
-        for parameter, owners in member.learner.bank.slices():
-            own(member, parameter.grad, owners).zero_()
+
+class Holding(Rule):
+    def __init__(self, member: Member, stage: Stage, of: Held) -> None:
+        super().__init__(member, stage)
+        self.of = of
+
+    def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
+        assert len(row) == len(logits)
+        self.of.seen.append(len(row))
+        return 1e3 * torch.stack([own.value.square().sum() for own in self.member.parameters()]).sum()
+
+    def gradients(self) -> None:
+        self.of.steps.append(self.member.steps)
+        for own in self.member.parameters():
+            if own.name.startswith("head/"):
+                assert own.gradient is not None
+                own.gradient.zero_()
+
+    def memory(self) -> Memory:
+        return {own.name: own.value.detach().clone() for own in self.member.parameters()}
+
+
+def staged(request: Learn, strategy: Strategy) -> Learn:
+    task = toy.tasks()[0]
+    stage = Stage((task,), past=(), memory={}, encode=lambda rows: request.train, seed=0, one_head=False)
+    return replace(request, strategy=strategy, stage=stage)
 
 
 def test_a_strategy_may_add_to_the_loss_and_change_gradients_of_its_own_member(model: AdaptedEncoder) -> None:
     plain, other = (ask(model, LoRA(rank=2), task, seed=1, weight_decay=0.0, lr=1e-2) for task in (0, 1))
-    held = replace(plain, strategy=Held())
+    held = staged(plain, strategy := Held())
     [changed, beside] = tiny.train(model, held, other)
-    assert held.strategy.steps == list(range(12))
+    assert strategy.steps == list(range(12))
+    assert len(strategy.seen) == 12
+    assert sum(strategy.seen) == 2 * len(plain.train)
     assert tiny.equal({"": changed.head_params}, {"": plain.head_params})
     [free] = tiny.train(model, plain)
     size = [sum(float(p["a"].square().sum()) for p in x.adapter.params.values()) for x in (changed, free)]
     assert size[0] < 0.9 * size[1]
     assert apart(tiny.train(model, other)[0], beside) <= 1e-10
+
+
+def test_a_strategy_that_is_not_asked_has_no_say(model: AdaptedEncoder) -> None:
+    plain = ask(model, LoRA(rank=2), 0, seed=1)
+    [one], [other] = tiny.train(model, plain), tiny.train(model, replace(plain, strategy=(strategy := Held())))
+    assert tiny.equal(one.adapter.params, other.adapter.params)
+    assert strategy.steps == []
+    assert other.memory == {}
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_what_is_remembered_is_of_the_module_that_is_stored(model: AdaptedEncoder, patience: int | None) -> None:
+    asked = staged(ask(model, LoRA(rank=2), 0, seed=1, lr=0.3, epochs=6, patience=patience), Held())
+    [learned] = tiny.train(model, asked)
+    kept = {name: tensor for name, tensor in learned.memory.items() if name.startswith("module/")}
+    stored = [tensor for params in learned.adapter.params.values() for tensor in (params["a"], params["b"])]
+    assert sorted(t.double().sum().item() for t in kept.values()) == pytest.approx(
+        sorted(t.double().sum().item() for t in stored)
+    )
+    heads = [learned.memory[f"head/{i}"].shape for i in range(2)]
+    assert sorted(heads) == sorted(tensor.shape for tensor in learned.head_params.values())
 
 
 def test_what_cannot_be_learned_together_is_refused(model: AdaptedEncoder) -> None:

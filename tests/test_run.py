@@ -61,7 +61,7 @@ WORDS = ("bad", "zut"), ("dek", "fim")
 def forgettable() -> Stream:
     """The words that say everything in the first task are everywhere in the second, and say nothing."""
     first = [Example(" ".join([WORDS[0][i % 2]] * 6 + [f"w{i}"]), i % 2) for i in range(48)]
-    second = [Example(" ".join([WORDS[1][i % 2]] + [WORDS[0][i // 2 % 2]] * 8), i % 2) for i in range(48)]
+    second = [Example(" ".join([WORDS[1][i % 2]] + [WORDS[0][i // 2 % 2]] * 8 + [f"v{i}"]), i % 2) for i in range(48)]
     tasks = (Task(name, ("a", "b"), r[:32], r[32:40], r[40:]) for name, r in (("x", first), ("y", second)))
     return Stream("forgettable", tuple(tasks))
 

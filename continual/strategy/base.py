@@ -1,42 +1,100 @@
-"""How one task is learned, given the past. Every default is plain fine-tuning of a fresh module."""
+"""How one task is learned, given the past. Every default is plain fine-tuning of a fresh module.
+
+A ``Strategy`` is a choice: plain values, the same for the whole run. What it does in the training of one module is a
+``Rule``, made anew for each; what it must remember until the next task is a ``Memory``, which the run stores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 from continual.adapter import Adapter
+from continual.method.base import Params
 from continual.stream.base import Rows, Task
-from continual.types import Batch
+from continual.stream.units import Encoded
 
 if TYPE_CHECKING:
     from continual.member import Member
 
+Memory = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a strategy may know when a task is learned. Of validation and test rows, nothing.
+
+    tasks   all so far, this one last; with ``one_head`` their labels are outputs of that head
+    past    the modules of the earlier ones, oldest first; of those that diverged none is there
+    memory  what the strategy's last rule remembered; empty at the first task
+    encode  rows as the encoder and the head of this stage read them
+    seed    the run's
+    one_head  whether the head goes on from task to task too
+    """
+
+    tasks: tuple[Task, ...]
+    past: tuple[Adapter, ...] = field(repr=False)
+    memory: Memory = field(repr=False)
+    encode: Callable[[Rows], Encoded] = field(repr=False)
+    seed: int
+    one_head: bool
+
+    @property
+    def task(self) -> Task:
+        return self.tasks[-1]
+
+    @property
+    def index(self) -> int:
+        return len(self.tasks) - 1
+
+
+class Rule:
+    """The moments of one module's training at which a strategy acts."""
+
+    def __init__(self, member: Member, stage: Stage) -> None:
+        self.member, self.stage = member, stage
+
+    def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
+        """A term of the member's loss, in every step, of its rows in the batch: (n,) content ids, (n, …) logits."""
+        return 0.0
+
+    def gradients(self) -> None:
+        """Between backward and step, before the norm is clipped: the member's gradients may be changed in place."""
+
+    def stepped(self) -> None:
+        """After each step: the member's values may be changed in place."""
+
+    def memory(self) -> Memory:
+        """After the last step, with the module as it will be stored: what the next task's rule finds in its stage."""
+        return {}
+
 
 class Strategy:
-    """The moments at which a strategy may act; a strategy overrides those it needs.
+    """What is learned from what.
 
-    shared   True: one module answers all tasks, as it is now; False: each task is answered by its own
+    shared    True: one module answers all tasks, as it is now; False: each task is answered by its own
+    one_head  True: one head has the labels of all tasks, and old rows can be trained on. So it is in any case where
+              a row's task is not known when it is answered (scenario "domain", "class") and one module is shared
     """
 
     shared: ClassVar[bool] = False
+    one_head: ClassVar[bool] = False
 
-    def start(self, fresh: Adapter, past: Sequence[Adapter]) -> Adapter:
-        """The module that the next task starts from: a fresh one, or one of the past (oldest first)."""
+    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
+        """The module that the task starts from: a fresh one, or one of the past."""
         return fresh
 
-    def data(self, task: Task, past: Sequence[Task]) -> Rows:
+    def start_head(self, fresh: Params, known: Params) -> Params:
+        """The one head that it starts from: the outputs that are known as they were left, and fresh ones."""
+        return {name: torch.cat([old, fresh[name][len(old) :]]) for name, old in known.items()}
+
+    def rows(self, stage: Stage) -> Rows:
         """The rows to train on."""
-        return task.train
+        return stage.task.train
 
-    def penalty(self, member: Member, batch: Batch) -> Tensor | float:
-        """A term of the member's loss, in every step."""
-        return 0.0
-
-    def gradients(self, member: Member) -> None:
-        """Between backward and step: the member's gradients may be changed in place."""
-
-    def finish(self, member: Member) -> None:
-        """After the member's last step, before its module is taken out and stored."""
+    def rule(self, member: Member, stage: Stage) -> Rule:
+        return Rule(member, stage)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from continual.strategy.base import Strategy
 
 
+@dataclass(frozen=True)
 class Isolated(Strategy):
     """Each task gets a fresh module of its own, and is always answered by it."""

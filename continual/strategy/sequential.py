@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from continual.adapter import Adapter
-from continual.strategy.base import Strategy
+from continual.strategy.base import Stage, Strategy
 
 
+@dataclass(frozen=True)
 class Sequential(Strategy):
-    """Every task goes on training the one module (with ``method=full``: the whole encoder); heads stay per task.
+    """Every task goes on training the one module (with ``method=full``: the whole encoder).
 
-    An old task is answered by the module as it is now and by the head it had then, so its score shows what the module
-    has forgotten.
+    With scenario "task" heads stay per task: an old task is answered by the module as it is now and by the head it had
+    then, so its score shows what the module has forgotten. Without task identities one head goes on too, over all
+    labels so far, and new labels push old ones out.
     """
 
     shared: ClassVar[bool] = True
 
-    def start(self, fresh: Adapter, past: Sequence[Adapter]) -> Adapter:
-        return past[-1] if past else fresh
+    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
+        return stage.past[-1] if stage.past else fresh

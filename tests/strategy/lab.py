@@ -1,0 +1,55 @@
+"""Streams on which a tiny encoder can be seen to forget, and runs of seconds on them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from continual.encoder.frozen import Encoder
+from continual.ledger import Cell
+from continual.method.bottleneck import Bottleneck
+from continual.report.record import Record
+from continual.request import Recipe
+from continual.stream.base import Example, Scenario, Stream, Task
+from tests import running, tiny
+
+WORDS = ("apple", "pear", "north", "south", "iron", "gold", "here", "there", "now", "then")
+SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
+
+
+def texts(words: tuple[str, str], count: int, salt: str) -> list[Example]:
+    """One of two words, many times, says the label; the others say nothing."""
+    filler = WORDS[6:]
+    return [Example(f"{' '.join([words[i % 2]] * 6)} {filler[i // 2 % 4]} {salt}{i}", i % 2) for i in range(count)]
+
+
+def stream(scenario: Scenario = "task", tasks: int = 3, rows: int = 32) -> Stream:
+    """Each task asks for another pair of words; with "class" every task has labels of its own."""
+    found = []
+    for number in range(tasks):
+        pair, name = (WORDS[2 * number], WORDS[2 * number + 1]), f"task-{number}"
+        labels = (f"{number}a", f"{number}b") if scenario == "class" else ("a", "b")
+        train, valid, test = (texts(pair, n, salt) for n, salt in ((rows, "r"), (8, "v"), (16, "t")))
+        found.append(Task(name, labels, train, valid, test))
+    return Stream("words", tuple(found), scenario)
+
+
+@cache
+def encoder() -> Encoder:
+    return tiny.encoder("bert", words=WORDS)
+
+
+def run(root: Path, **changes: Any) -> Record:
+    given = {
+        "encoder": encoder(),
+        "stream": stream(),
+        "method": Bottleneck(reduction_factor=2),
+        "recipe": Recipe(lr=0.02, epochs=8, batch_size=8),
+    }
+    return running.run(root, **{**given, **changes})
+
+
+def cells(record: Record, stage: str = "learn") -> dict[tuple[int, int], Cell]:
+    """Of seen tasks, by (after, task)."""
+    return {(c.after, c.task): c for c in record.cells if c.stage == stage and c.how == "own"}

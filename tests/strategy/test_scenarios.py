@@ -1,0 +1,102 @@
+"""What is known of a row when it is answered decides what is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from continual.adapter import generator
+from continual.errors import ContinualError
+from continual.head.classify import Classify
+from continual.outputs import Outputs, Within
+from continual.store.store import Store
+from continual.strategy.joint import Joint
+from continual.strategy.replay import Replay
+from continual.strategy.sequential import Sequential
+from continual.stream.base import Example, Stream, Task
+from tests.strategy import lab
+
+
+def tasks(**labels: tuple[str, ...]) -> tuple[Task, ...]:
+    rows = [Example("a", 0), Example("b", 1)]
+    return tuple(Task(name, own, rows, rows, rows) for name, own in labels.items())
+
+
+def test_outputs_are_in_the_order_of_arrival_and_a_label_of_two_tasks_is_one() -> None:
+    given = tasks(x=("cat", "dog"), y=("dog", "emu"), z=("emu", "cat"))
+    shared = Outputs(given, "class")
+    assert shared.names == ("cat", "dog", "emu")
+    assert [shared.of(i) for i in range(3)] == [(0, 1), (1, 2), (2, 0)]
+    assert [shared.count(i) for i in range(3)] == [2, 3, 3]
+    assert [row.label for row in shared.rows(2, given[2].train)] == [2, 0]
+    assert shared.task(1, 1).labels == ("cat", "dog", "emu")
+    apart = Outputs(given, "task")
+    assert len(apart.names) == 6
+    assert apart.of(2) == (4, 5)
+
+
+def test_within_a_task_only_its_own_labels_compete() -> None:
+    """Loss and gradient are those of the task's own head; the other outputs have none."""
+    head, logits = Within((0, 0, 1, 1, 1)), torch.randn(4, 5, requires_grad=True)
+    targets, index = torch.tensor([0, 1, 2, 4]), torch.arange(4)
+    loss = head.loss(logits, targets, index, torch.zeros(4))
+    alone = [
+        torch.nn.functional.cross_entropy(logits[row : row + 1, a:b], targets[row : row + 1] - a)
+        for row, (a, b) in enumerate([(0, 2), (0, 2), (2, 5), (2, 5)])
+    ]
+    assert torch.allclose(loss, torch.stack(alone))
+    loss.sum().backward()
+    assert logits.grad is not None
+    assert not logits.grad[:2, 2:].any()
+    assert not logits.grad[2:, :2].any()
+    wide = torch.cat([logits.detach(), torch.full((4, 2), 9.0)], 1)  # beside a wider head
+    assert head.decode(wide, [0, 0, 1, 1], index) == [
+        *logits[:2, :2].argmax(1).tolist(),
+        *(logits[2:, 2:].argmax(1) + 2).tolist(),
+    ]
+    assert torch.allclose(head.loss(wide, targets, index, torch.zeros(4)), loss)
+
+
+def test_one_head_cannot_answer_what_does_not_choose_a_class() -> None:
+    given = (*tasks(x=("a", "b")), Task("y", ("O", "B-A"), (), (), (), head="tag"))
+    with pytest.raises(ContinualError, match=r"of head classify; got y \(tag\).*strategy=isolated"):
+        Outputs(given, "task")
+
+
+def test_a_head_grows_by_new_outputs_and_keeps_the_old(tmp_path: Path) -> None:
+    given = lab.stream("class")
+    record = lab.run(tmp_path, strategy=Sequential(), stream=given)
+    heads = [Store(tmp_path / "store").get(module.digest).head for module in record.modules]
+    assert [len(head["weight"]) for head in heads] == [2, 4, 6]
+    fresh = Classify().init(lab.encoder().width, 4, generator(0, "head", "learn/1"))
+    grown = Sequential().start_head(fresh, heads[0])
+    assert torch.equal(grown["weight"][:2], heads[0]["weight"])
+    assert torch.equal(grown["weight"][2:], fresh["weight"][2:])
+    assert Joint().start_head(fresh, heads[0]) is fresh
+
+
+def test_without_task_identities_naive_training_answers_with_the_newest_labels(tmp_path: Path) -> None:
+    """And beside each score stands what it would be if the task were given."""
+    record = lab.run(tmp_path, strategy=Sequential(), stream=lab.stream("class"))
+    learn, oracle = lab.cells(record), lab.cells(record, "oracle")
+    assert sorted(learn) == sorted(oracle)
+    assert learn[0, 0].score == oracle[0, 0].score == 1
+    assert learn[2, 2].score == 1
+    assert learn[2, 0].score == 0
+    assert all(learn[cell].score <= oracle[cell].score for cell in learn)
+    assert record.metrics["average_accuracy"].value == pytest.approx(sum(learn[2, j].score for j in range(3)) / 3)
+
+
+@pytest.mark.parametrize("strategy", [Joint(), Replay(size=64)])
+def test_old_rows_keep_old_labels(strategy: Joint | Replay, tmp_path: Path) -> None:
+    for scenario in lab.SCENARIOS:
+        record = lab.run(tmp_path / scenario, strategy=strategy, stream=lab.stream(scenario))
+        last = [lab.cells(record)[2, j].score for j in range(3)]
+        assert min(last) >= 0.9, (scenario, last)
+
+
+def test_streams_of_two_scenarios_are_two_runs() -> None:
+    given = lab.stream()
+    assert Stream(given.name, given.tasks, "domain").digest != given.digest
