@@ -25,7 +25,7 @@ from continual.errors import DataError
 from continual.stream.base import Task
 from continual.stream.clean import cleaned, indexed
 from continual.stream.entities import tagging, tags, unseen
-from continual.stream.mirror import read
+from continual.stream.mirror import read_text
 from continual.stream.order import arrange
 from continual.stream.sample import sized
 from continual.stream.tagged import Sentence, begun, slots
@@ -88,4 +88,4 @@ def _labelled(folder: str, mirror: str | None) -> list[tuple[str, str]]:
 
 
 def _lines(folder_file: str, mirror: str | None) -> list[str]:
-    return read(folder_file, mirror).decode("utf-8").rstrip("\n").split("\n")
+    return read_text(folder_file, mirror).rstrip("\n").split("\n")

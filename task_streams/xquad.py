@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from continual.errors import DataError
 from continual.stream.base import Example, Task
 from continual.stream.clean import cleaned
-from continual.stream.mirror import read
+from continual.stream.mirror import read_text
 from continual.stream.order import arrange
 from continual.stream.questions import articles, require_answers
 from continual.stream.sample import draws, subset
@@ -60,7 +60,7 @@ def tasks(
 
 def _splits(language: str, held_out: float, tested: float, seed: int, mirror: str | None) -> dict[str, list[Example]]:
     file = f"xquad/xquad.{language}.json"
-    found = list(articles(read(file, mirror).decode("utf-8"), file))
+    found = list(articles(read_text(file, mirror), file))
     require_answers(file, [row for article in found for row in article.rows])
     part = assigned([article.title for article in found], held_out, tested, seed)
     pairs: dict[str, list] = {"train": [], "valid": [], "test": []}

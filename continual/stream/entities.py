@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from continual.errors import DataError
 from continual.stream.base import Example, Task
 from continual.stream.clean import cleaned
-from continual.stream.mirror import read
+from continual.stream.mirror import read_text
 from continual.stream.sample import draws, sized
 from continual.stream.tagged import Sentence, begun, columns, tagset
 
@@ -17,7 +17,7 @@ Splits = Mapping[str, Sequence[Sentence]]
 
 def sentences(folder_file: str, mirror: str | None, separator: str | None = None) -> list[Sentence]:
     """Of a file of a mirror, a word and its tag a line. Raises ContinualError: no such file; DataError: no sentence."""
-    lines = read(folder_file, mirror).decode("utf-8").split("\n")
+    lines = read_text(folder_file, mirror).split("\n")
     found = [begun(sentence) for sentence in columns(lines, folder_file, separator=separator)]
     if not found:
         raise DataError(f"{folder_file}: no sentences; expected a word and its tag a line")
