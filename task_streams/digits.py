@@ -2,7 +2,7 @@
 
 | tasks                | classes      | rows: train, valid, test in all |
 |----------------------|--------------|---------------------------------|
-| digits-0 to digits-4 | 0 and 1, … 9 | 1,294, 144, 359                           |
+| digits-0 to digits-4 | 0 and 1, … 9 | 1,294, 144, 359                 |
 
 Source: the test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998; CC BY 4.0), which
 scikit-learn carries: nothing is fetched. 1,797 pictures of 8 by 8 pixels in 17 greys (0 to 16), which become 0 to 255

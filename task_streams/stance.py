@@ -22,16 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from continual.errors import DataError
 from continual.stream.base import Task
 from continual.stream.clean import cleaned, indexed
-from continual.stream.mirror import read_text
 from continual.stream.order import arrange
 from continual.stream.sample import sized
+from continual.stream.tweeteval import pairs
 
 TARGETS = ("abortion", "atheism", "climate", "feminist", "hillary")
 LABELS = ("none", "against", "favor")  # 0, 1, 2 in the files
-FILES = {"train": "train", "valid": "val", "test": "test"}  # split -> as the files are named
 
 
 def tasks(
@@ -56,20 +54,7 @@ def tasks(
     source = "SemEval-2016 task 6, in TweetEval; tweets, for research"
     result = []
     for name in arrange(TARGETS, order):
-        pairs = {split: _pairs(name, file, mirror) for split, file in FILES.items()}
-        rows = sized(indexed(cleaned(pairs), LABELS), train, valid, test, seed, name, shots)
+        found = cleaned(pairs(f"stance/{name}", LABELS, mirror))
+        rows = sized(indexed(found, LABELS), train, valid, test, seed, name, shots)
         result.append(Task(name, LABELS, **rows, head="classify", score="macro_f1", source=source))
     return result
-
-
-def _pairs(target: str, split: str, mirror: str | None) -> list[tuple[str, str]]:
-    file = f"tweeteval/stance/{target}/{split}"
-    texts, labels = (
-        read_text(f"{file}_{what}.txt", mirror).removesuffix("\n").split("\n") for what in ("text", "labels")
-    )
-    if len(texts) != len(labels):
-        raise DataError(f"{file}_labels.txt: expected a label for each of {len(texts)} texts, got {len(labels)}")
-    for number, label in enumerate(labels, 1):
-        if label.strip() not in ("0", "1", "2"):
-            raise DataError(f"{file}_labels.txt, line {number}: expected 0, 1 or 2, got {label!r:.40}")
-    return [(LABELS[int(label)], text) for label, text in zip(labels, texts, strict=True)]

@@ -25,7 +25,8 @@ def _read(file: str, labels: Sequence[str], mirror: str | None) -> list[tuple[st
     if len(texts) != len(numbers):
         raise DataError(f"{file}_labels.txt: expected a label for each of {len(texts)} texts, got {len(numbers)}")
     known = {str(place): label for place, label in enumerate(labels)}
+    *most, last = known
     for line, number in enumerate(numbers, 1):
         if number.strip() not in known:
-            raise DataError(f"{file}_labels.txt, line {line}: expected {', '.join(known)}, got {number!r:.40}")
+            raise DataError(f"{file}_labels.txt, line {line}: expected {', '.join(most)} or {last}, got {number!r:.40}")
     return [(known[number.strip()], text) for number, text in zip(numbers, texts, strict=True)]

@@ -31,7 +31,7 @@ def test_texts_have_the_label_of_their_line_and_only_line_feeds_end_lines(tmp_pa
     ("labels", "message"),
     [
         ("0\n", r"train_labels\.txt: expected a label for each of 2 texts, got 1"),
-        ("0\n2\n", r"train_labels\.txt, line 2: expected 0, 1, got '2'"),
+        ("0\n2\n", r"train_labels\.txt, line 2: expected 0 or 1, got '2'"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: str, message: str) -> None:
