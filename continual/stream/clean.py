@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from continual.stream.base import Example
-from continual.stream.lint import content
+from continual.stream.content import content
 
 Text = str | tuple[str, ...]
 Pairs = Iterable[tuple[Any, Text]]  # (label, text)
