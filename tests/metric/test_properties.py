@@ -51,12 +51,14 @@ def values(table) -> dict[str, float | None]:
     return {name: metric.value for name, metric in measure(from_matrix(table[1:], table[0])).items()}
 
 
+@settings(deadline=None)
 @given(square(score))
 def test_forgetting_is_at_least_minus_backward_transfer(table):
     got = values(table)
     assert got["forgetting"] >= -got["backward_transfer"] - 1e-12
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_forgetting_from_the_first_score_is_minus_backward_transfer_exactly(made):
     got = measure(made[0])
@@ -65,6 +67,7 @@ def test_forgetting_from_the_first_score_is_minus_backward_transfer_exactly(made
     assert forgot.value == (None if transfer.value is None else -transfer.value)
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_forgetting_with_the_last_row_is_at_least_forgetting_without_it_and_never_negative(made):
     got = measure(made[0])
@@ -73,6 +76,7 @@ def test_forgetting_with_the_last_row_is_at_least_forgetting_without_it_and_neve
     assert without is None or with_last >= max(without, 0)
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_backward_transfer_over_tasks_is_its_share_of_backward_transfer(made):
     got, tasks = measure(made[0]), len(made[0].tasks)
@@ -80,6 +84,7 @@ def test_backward_transfer_over_tasks_is_its_share_of_backward_transfer(made):
     assert over == (None if transfer is None else pytest.approx(transfer * (tasks - 1) / tasks, abs=1e-15))
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_backward_transfer_over_all_pairs_is_gain_or_loss_and_never_both(made):
     got = measure(made[0])
@@ -90,12 +95,14 @@ def test_backward_transfer_over_all_pairs_is_gain_or_loss_and_never_both(made):
         assert gain == 0 or got["remembering"].value == 1
 
 
+@settings(deadline=None)
 @given(square(score))
 def test_accuracy_is_learning_accuracy_plus_backward_transfer_over_all_tasks(table):
     got = values(table)
     assert got["average_accuracy"] == pytest.approx(got["learning_accuracy"] + got["backward_transfer_over_tasks"])
 
 
+@settings(deadline=None)
 @given(whole(score), st.integers(1, 1000))
 def test_with_equal_test_rows_micro_is_macro(made, count):
     tables = made[1] | {"counts": [count] * len(made[1]["learn"])}
@@ -105,6 +112,7 @@ def test_with_equal_test_rows_micro_is_macro(made, count):
     assert micro == pytest.approx(macro)
 
 
+@settings(deadline=None)
 @given(st.lists(score, min_size=2, max_size=6), st.data())
 def test_isolated_modules_forget_exactly_nothing(column, data):
     counts = data.draw(st.lists(st.integers(1, 1000), min_size=len(column), max_size=len(column)))
@@ -119,6 +127,7 @@ def test_isolated_modules_forget_exactly_nothing(column, data):
     assert got["minimum_accuracy"].value == got["stability"].value
 
 
+@settings(deadline=None)
 @given(whole(score))
 def test_a_joint_model_has_no_rectified_forgetting_and_no_intransigence_and_loses_no_share(made):
     _, tables = made
@@ -128,11 +137,13 @@ def test_a_joint_model_has_no_rectified_forgetting_and_no_intransigence_and_lose
     assert got["forgetting_rate"].value == (0 if any(rows[-1]) else None)
 
 
+@settings(deadline=None)
 @given(st.lists(score, min_size=2, max_size=6))
 def test_a_bare_encoder_that_is_never_beaten_before_learning_gives_no_forward_transfer(zero):
     assert measure(from_matrix([zero] * len(zero), zero))["forward_transfer"].value == 0
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_missing_cells_are_those_of_the_formula_without_a_score(made):
     ledger, tables = made
@@ -178,6 +189,7 @@ def without(ledger: Ledger, chosen: tuple[str, int, int]) -> Ledger:
     return kept
 
 
+@settings(deadline=None)
 @given(whole(st.none() | score))
 def test_measuring_twice_gives_the_same_and_leaves_the_ledger_as_it_was(drawn):
     ledger, _ = drawn
@@ -186,6 +198,7 @@ def test_measuring_twice_gives_the_same_and_leaves_the_ledger_as_it_was(drawn):
     assert ledger.cells == before
 
 
+@settings(deadline=None)
 @given(whole(score))
 def test_values_stay_in_the_range_of_scores_or_of_their_differences(drawn):
     for name, metric in measure(drawn[0]).items():
