@@ -31,7 +31,7 @@ def compare(session: Session, task: Task, singles: list[Kept], candidates: list[
     best = max(singles, key=lambda kept: kept.module.valid_score or 0.0)
     heads = [kept for kept in singles if kept.module.method == "head"]
     head_only = heads[0] if heads else session.kept(f"head/{task.name}")
-    for stage, kept in (("single", best), ("head", head_only)):
+    for stage, kept in (("best", best), ("head", head_only)):
         if kept is not None and kept.module.status == "ok":
             references[stage], _ = _stats(session, task, kept)
             _enter(session, stage, kept.module.digest, references[stage])
@@ -65,7 +65,7 @@ def _gain(session: Session, name: str, task: Task, stats: Floats, stage: str, re
     return Gain(
         composition=name,
         task=task.name,
-        versus="single" if stage == "single" else "head",
+        versus="single" if stage == "best" else "head",
         score=value(score, stats),
         reference=value(score, reference),
         gain=gain,

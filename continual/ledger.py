@@ -17,7 +17,7 @@ class Cell:
     """The score on one task's test rows at one moment of a run.
 
     stage   "zero" (bare encoder, before any training), "learn" (after a task of the stream), or the name of a
-            composition or reference: "fusion", "unipelt", "single", "head", "joint"
+            composition or reference: "fusion", "unipelt", "best", "head", "single", "joint"
     after   index of the last task learned; -1 before any. Of references: "single", after = task, a model of that task
             alone; "joint", after = k, one model of tasks 0..k together
     task    index of the task that is tested

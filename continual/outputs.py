@@ -71,6 +71,12 @@ class Outputs:
         owner = {output: index for index in range(after + 1) for output in self.of(index)}
         return Within(tuple(owner[output] for output in range(self.count(after))))
 
+    def rivals(self, after: int) -> tuple[tuple[int, ...], ...]:
+        """The outputs that there are once task ``after`` was learned, in the groups in which they compete."""
+        if self.scenario != "task":
+            return (tuple(range(self.count(after))),)
+        return tuple(self.of(index) for index in range(after + 1))
+
     def own(self, params: Params, index: int) -> Params:
         """Of the one head what answers a task's labels, as a head of the task alone."""
         return {name: tensor[list(self.of(index))] for name, tensor in params.items()}

@@ -44,12 +44,15 @@ def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | 
 
 def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) -> Iterator[tuple[Tensor, Batch]]:
     """Row numbers and batches, longest texts first, on the model's device; all rows answered by ``member``."""
-    device = next(model.encoder.parameters()).device
+    device, left = next(model.encoder.parameters()).device, len(data)
     for rows in test_batches(data.lengths, BATCH):
         batch = to(collate(data, rows), device)
         if member is not None:
             batch.member = torch.full((len(batch.inputs),), member, dtype=torch.long, device=device)
         yield rows, batch
+        left -= len(rows)
+    if left:  # as with a loader that drops its last batch
+        raise RuntimeError(f"{left} of {len(data)} rows were not answered")
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

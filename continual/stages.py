@@ -28,6 +28,7 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
         encode=lambda rows: session.reader(rows, reads, task.labels),
         seed=parts.seed,
         one_head=outputs is not None,
+        rivals=() if outputs is None or before is None else outputs.rivals(index - 1),
     )
     adapter = parts.strategy.start(session.fresh(parts.method, key), stage)
     request = session.request(key, task, (adapter,), parts.strategy.rows(stage), kind=kind)

@@ -15,7 +15,7 @@ import continual
 ROOT = Path(continual.__file__).parent
 LAYERS = [
     "errors files types typed secret activation later",
-    "folder assets logs method head metric score ledger stream store.card report moments routing gate",
+    "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty",
     "adapter",
     "encoder store bank prune",
     "composition strategy predict parallel space information merging pruning router",

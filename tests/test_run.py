@@ -203,7 +203,7 @@ def test_a_run_composes_for_its_smallest_task_and_learns_what_is_missing(compose
     of = {module.method: module for module in record.modules[2:]}
     assert of["fusion"].parents == [module.digest for module in record.modules[:3]]
     assert of["unipelt"].parents == [of["bottleneck"].digest, of["lora"].digest]
-    assert {cell.stage for cell in record.cells} == {"zero", "learn", "single", "head", "fusion", "unipelt"}
+    assert {cell.stage for cell in record.cells} == {"zero", "learn", "best", "head", "fusion", "unipelt"}
 
 
 def test_weights_of_mixers_are_recorded_by_site_and_member(composed: tuple[Parts, Record]) -> None:
@@ -232,7 +232,7 @@ def test_gains_are_those_of_the_stored_modules(composed: tuple[Parts, Record]) -
     index = {module.digest: i for i, module in enumerate(record.modules)}
     model = AdaptedEncoder(running.encoder())
     right = {}
-    for stage, module in (("single", best), ("head", of["head"])):
+    for stage, module in (("best", best), ("head", of["head"])):
         model.load([_adapter(parts, record, index[module.digest])])
         right[stage] = _right(model, parts, store.get(module.digest).head, 2)
     for composition in BOTH:

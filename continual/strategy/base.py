@@ -34,6 +34,7 @@ class Stage:
     encode  rows as the encoder and the head of this stage read them
     seed    the run's
     one_head  whether the head goes on from task to task too
+    rivals  then, of the outputs that it had before this task, those that compete: one group, or one for each task
     """
 
     tasks: tuple[Task, ...]
@@ -42,6 +43,7 @@ class Stage:
     encode: Callable[[Rows], Encoded] = field(repr=False)
     seed: int
     one_head: bool
+    rivals: tuple[tuple[int, ...], ...] = ()
 
     @property
     def task(self) -> Task:

@@ -43,10 +43,14 @@ class Replay(Strategy):
 
 def reservoir(tasks: tuple[Task, ...], size: int, seed: int) -> list[Example]:
     """``size`` training rows of these tasks, each as likely as any other; of fewer all."""
+    return [tasks[task].train[row] for task, row in held(tasks, size, seed)]
+
+
+def held(tasks: tuple[Task, ...], size: int, seed: int) -> list[tuple[int, int]]:
+    """The same as (number of the task, number of the row), in order."""
     drawn = [
-        (number, position, i)
-        for position, task in enumerate(tasks)
-        for i, number in enumerate(draws(len(task.train), "reservoir", seed, task.name).tolist())
+        (number, task, row)
+        for task, of in enumerate(tasks)
+        for row, number in enumerate(draws(len(of.train), "reservoir", seed, of.name).tolist())
     ]
-    kept = sorted(sorted(drawn)[:size], key=lambda each: each[1:])
-    return [tasks[position].train[i] for _, position, i in kept]
+    return sorted((task, row) for _, task, row in sorted(drawn)[:size])

@@ -67,12 +67,14 @@ class Task:
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
-Scenario = Literal["task", "domain", "class"]
+Scenario = Literal["task", "domain", "class", "shared"]
 """What changes from task to task, and so what may be known of a row when it is answered (van de Ven et al. 2022).
 
 task    each task has labels of its own, and its row is answered among them
 domain  the question and its labels stay, the texts change: every task has the same labels
 class   classes are added: a row is answered among those of all tasks, and each belongs to one task
+shared  classes are added, and some come again: a label that two tasks name alike is one class (the 33 classes of the five
+        data sets of MbPA++, where Yelp and Amazon have the same)
 """
 
 

@@ -115,7 +115,7 @@ def test_pairs_of_tasks_that_share_labels_are_bounded_in_number() -> None:
 
 
 def test_an_unknown_scenario_lists_the_choices() -> None:
-    with pytest.raises(ContinualError, match="unknown scenario 'tasks'; choose from: class, domain, task"):
+    with pytest.raises(ContinualError, match="unknown scenario 'tasks'; choose from: class, domain, shared, task"):
         lint(task("one"), scenario="tasks")
 
 
