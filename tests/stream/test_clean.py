@@ -28,7 +28,7 @@ def test_known_texts_go() -> None:
 def test_no_split_keeps_a_text_that_a_later_one_has() -> None:
     splits = {
         "test": [("x", "t"), ("x", "t")],
-        "train": [("x", "a"), ("x", "v"), ("x", "T")],
+        "train": [("x", "a"), ("x", "v"), ("x", "T"), ("x", "c")],  # c has two labels in valid
         "valid": [("x", "v"), ("y", "t"), ("x", "c"), ("y", "c")],
     }
     assert cleaned(splits) == {"test": [("x", "t")], "train": [("x", "a")], "valid": [("x", "v")]}

@@ -68,7 +68,7 @@ def test_texts_of_test_and_repeated_ones_leave_train(tmp_path: Path) -> None:
     ("name", "sentence", "texts"),
     [
         ("mnli", "sentence 1: a\nb\nsentence 2: c", ("a\nb", "c")),
-        ("cb", "sentence 1: a\nsentence 2: c", ("a", "c")),
+        ("cb", "sentence 1: a\nsentence 2: b\nsentence 2: c", ("a\nsentence 2: b", "c")),
         ("rte", "sentence 1: a\nsentence 2: c", ("a", "c")),
         ("qqp", "first sentence: a?\nsecond sentence: c?", ("a?", "c?")),
         ("boolqa", "question: is it\npassage: It is -- it is.", ("is it", "It is -- it is.")),
