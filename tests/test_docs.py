@@ -154,4 +154,4 @@ def test_every_file_and_function_that_the_architecture_names_is_there():
 
 
 def test_the_check_of_a_change_finds_the_test_command():
-    assert re.search(r"^<!-- ci: .*-->\n```bash\n.*-m pytest\n```$", README, re.M)
+    assert re.search(r"^<!-- ci: .*-->\n```bash\n.*-m pytest -n 2\n```$", README, re.M)
