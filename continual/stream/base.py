@@ -73,8 +73,8 @@ Scenario = Literal["task", "domain", "class", "shared"]
 task    each task has labels of its own, and its row is answered among them
 domain  the question and its labels stay, the texts change: every task has the same labels
 class   classes are added: a row is answered among those of all tasks, and each belongs to one task
-shared  classes are added, and some come again: a label that two tasks name alike is one class (the 33 classes of the five
-        data sets of MbPA++, where Yelp and Amazon have the same)
+shared  classes are added, and some come again: a label that two tasks name alike is one class (the 33 classes of the
+        five data sets of MbPA++, where Yelp and Amazon have the same)
 """
 
 
