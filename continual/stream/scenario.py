@@ -41,6 +41,6 @@ def _require_disjoint(stream: Stream) -> None:
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise DataError(
             f"stream {stream.name!r} is class-incremental: expected each class in one task only, got "
-            f"{'; '.join(wrong[:5])}{more}; rename or regroup them, or choose scenario=shared, where they are one class, "
+            f"{'; '.join(wrong[:5])}{more}; rename or regroup them, or choose scenario=shared, where it is one class, "
             "or scenario=task"
         )
