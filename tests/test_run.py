@@ -232,7 +232,7 @@ def test_gains_are_those_of_the_stored_modules(composed: tuple[Parts, Record]) -
     index = {module.digest: i for i, module in enumerate(record.modules)}
     model = AdaptedEncoder(running.encoder())
     right = {}
-    for stage, module in (("best", best), ("head", of["head"])):
+    for stage, module in (("single", best), ("head", of["head"])):
         model.load([_adapter(parts, record, index[module.digest])])
         right[stage] = _right(model, parts, store.get(module.digest).head, 2)
     for composition in BOTH:
