@@ -46,12 +46,11 @@ class Outputs:
 
     def of(self, index: int) -> tuple[int, ...]:
         """The outputs of a task's labels, in the order of its labels."""
-        number = {name: i for i, name in enumerate(self.names)}
-        return tuple(number[name] for name in self._own(index))
+        return self._of[index]
 
     def count(self, after: int) -> int:
         """How many outputs there are once task ``after`` was learned."""
-        return max(output for index in range(after + 1) for output in self.of(index)) + 1
+        return 1 + max(max(outputs) for outputs in self._of[: after + 1])
 
     def rows(self, index: int, rows: Rows) -> list[Example]:
         """Rows of a task with the number of the output for the number of the label."""
@@ -80,6 +79,11 @@ class Outputs:
     def own(self, params: Params, index: int) -> Params:
         """Of the one head what answers a task's labels, as a head of the task alone."""
         return {name: tensor[list(self.of(index))] for name, tensor in params.items()}
+
+    @cached_property
+    def _of(self) -> list[tuple[int, ...]]:
+        number = {name: i for i, name in enumerate(self.names)}
+        return [tuple(number[name] for name in self._own(index)) for index in range(len(self.tasks))]
 
     def _own(self, index: int) -> list[str]:
         task = self.tasks[index]

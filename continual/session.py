@@ -10,8 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from continual import composition as compositions
-from continual import folder, head, method
+from continual import head, method, provenance
 from continual.adapter import Adapter, flatten, fresh, generator, unflatten
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
@@ -26,7 +25,7 @@ from continual.parts import Parts
 from continual.report.record import Gain, Module, Record, Weights, load
 from continual.request import Learn, Learned
 from continual.score.base import value
-from continual.store import Card, EncoderRef, Store, require
+from continual.store import Store, require
 from continual.stream.base import Task
 from continual.stream.image import ImageReader
 from continual.stream.text import Reader
@@ -155,21 +154,19 @@ class Session:
 
         ``label`` names it where it is more than its method; ``how`` goes into the card's origin.
         """
-        composition, why = request.composition, learned.diverged or _not_finite(learned)
-        kind = method.name_of(learned.adapter.method) if composition is None else compositions.name_of(composition)
-        label = label or kind
-        name = self._name(task, label)
-        digest, version, size = "", 0, 0
+        why, alone = learned.diverged or _not_finite(learned), request.composition is None
+        label = label or provenance.kind(request, learned)
+        name, digest, version, size = provenance.name(self.parts, task, label), "", 0, 0
         if not why:
-            tensors = flatten(learned.adapter.params) if composition is None else learned.mixers
-            card = self._card(task, request, kind, parents, learned, how or {})
+            tensors = flatten(learned.adapter.params) if alone else learned.mixers
+            card = provenance.card(self.parts, task, request, learned, parents, how or {})
             digest, version = self.store.put(name, card, tensors, learned.head_params)
             size = self.store.size(digest)
         module = Module(
             name=name,
             version=version,
             digest=digest,
-            kind="adapter" if composition is None else "composition",
+            kind="adapter" if alone else "composition",
             method=label,
             task=task.name,
             parents=list(parents),
@@ -195,7 +192,7 @@ class Session:
         valid_score: float,
     ) -> Kept:
         """Store what a composition became without training: other arguments, some of its tensors, the same head."""
-        entry, name = self.store.get(kept.module.digest), self._name(task, key)
+        entry, name = self.store.get(kept.module.digest), provenance.name(self.parts, task, key)
         origin = {**entry.card.origin, "derived_from": kept.module.digest, "valid_score": valid_score}
         card = entry.card.model_copy(update={"arguments": arguments, "origin": origin})
         digest, version = self.store.put(name, card, tensors, entry.head)
@@ -226,50 +223,6 @@ class Session:
         if module.why:
             return f"DIVERGED, {module.why}: kept as it was before, {valid}"
         return f"{valid}, {module.trainable:,} parameters, {module.steps} steps"
-
-    def _card(
-        self,
-        task: Task,
-        request: Learn,
-        kind: str,
-        parents: tuple[str, ...],
-        learned: Learned,
-        how: Mapping[str, Any],
-    ) -> Card:
-        parts, encoder = self.parts, self.parts.encoder
-        what = request.composition or request.adapters[0].method
-        return Card(
-            kind="adapter" if request.composition is None else "composition",
-            method=kind,
-            arguments=folder.arguments(what if request.composition else learned.adapter.method),
-            encoder=EncoderRef(name=encoder.name, revision=encoder.revision, fingerprint=encoder.fingerprint),
-            pooling=encoder.pooling,
-            head=task.head,
-            labels=task.labels,
-            parents=parents,
-            tensors={},
-            origin={
-                "run": parts.run_id,
-                "stream": parts.stream.name,
-                "task": task.name,
-                "position": [other.name for other in parts.stream.tasks].index(task.name),
-                "strategy": parts.strategy_name,
-                "seed": parts.seed,
-                "steps": learned.steps,
-                "trainable": learned.trainable,
-                "valid_score": learned.valid_score,
-                "code": parts.choices["code"],
-                **how,
-            },
-        )
-
-    def _name(self, task: Task, label: str) -> str:
-        """Stream, task and method; the strategy too where modules are not isolated, since they answer otherwise."""
-        words = [self.parts.stream.name, task.name, label]
-        if self.parts.strategy_name != "isolated":
-            words.append(self.parts.strategy_name)
-        name = ".".join(words)
-        return name if len(name) <= 64 else f"{name[:55]}-{sha256(name.encode())[:8]}"
 
 
 def _not_finite(learned: Learned) -> str:

@@ -52,6 +52,7 @@ def _record(session: Session, started: float, routing: Routing | None) -> Record
         warnings=session.warnings,
         stream=parts.stream.name,
         stream_digest=parts.stream.digest,
+        scenario=parts.stream.scenario,
         strategy=parts.strategy_name,
         method=parts.choices["method"][0],
         seed=parts.seed,

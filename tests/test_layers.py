@@ -24,7 +24,7 @@ LAYERS = [
     "member choose",
     "learner evaluate progress",
     "trainer",
-    "parts session stages summary compare compose readings route",
+    "parts provenance session stages summary compare compose readings route",
     "run",
     "drive",
     "build",

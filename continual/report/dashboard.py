@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from continual.files import write_atomic
 from continual.metric.base import metrics
 from continual.report.figures import FIGURES
-from continual.report.grid import MISSING, headline, plain, points, routes, title
+from continual.report.grid import MISSING, headline, known, plain, points, routes, title
 from continual.report.page import HEADINGS, PAGE, POLICY, SCRIPT, STYLE
 from continual.report.record import Metric, Module, Record
 
@@ -81,9 +81,13 @@ def _header(record: Record) -> str:
 <span class="pill{"" if good else " bad"}">{_text(record.status)}</span>
 <h1>{_text(record.stream)}</h1>
 <p class="lead">{_text(record.strategy)} · {_text(record.method)} · {_text(encoder.name)} · seed {record.seed}</p>
-<dl>{listed}</dl>
+{_known(record)}<dl>{listed}</dl>
 {_warnings(record)}
 </header>"""
+
+
+def _known(record: Record) -> str:
+    return "" if record.scenario == "task" else f"<p>{_text(known(record))}</p>\n"
 
 
 def _warnings(record: Record) -> str:

@@ -32,6 +32,18 @@ def routes(record: Record) -> list[tuple[str, Route]]:
     return own + [("all", row) for row in found if row.task is None][-1:]
 
 
+def known(record: Record) -> str:
+    """What was known of the rows of a matrix whose scenario is another than "task"."""
+    last = max((cell.after for cell in record.cells), default=-1)
+    given = [c.score for c in record.cells if c.stage == "oracle" and c.after == last and c.score is not None]
+    if not given:
+        return f"scenario {record.scenario}, but each row's task was given here; what is answered without it: routing"
+    return (
+        f"scenario {record.scenario}: learned tasks are answered among all labels so far, no row's task is given; "
+        f"with it the last row would be {points(sum(given) / len(given))} on average"
+    )
+
+
 def headline(record: Record) -> list[tuple[str, Metric]]:
     """The metrics that people look at first, by name; the record has the others."""
     return [(name, record.metrics[name]) for name in SHOWN if name in record.metrics]

@@ -154,6 +154,7 @@ class Record(Strict):
     warnings: list[str]
     stream: str
     stream_digest: str
+    scenario: str = "task"
     strategy: str
     method: str
     seed: int

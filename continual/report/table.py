@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continual.report.grid import MISSING, Row, headline, plain, points, routes, rows, title
+from continual.report.grid import MISSING, Row, headline, known, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
 
 CELL = len("~100.0")
@@ -56,6 +56,8 @@ def _matrix(record: Record, console: Console) -> None:
         console.print(Text("; ".join(f"{plain(score)} of {', '.join(tasks)}" for score, tasks in of.items())))
     if any(cell and cell.how == "ncm" for row in table for cell in row.cells):
         console.print(Text("~ not learned yet: nearest class mean on the features of the last module", style="dim"))
+    if record.scenario != "task":
+        console.print(Text(known(record)))
 
 
 def _numbered(table: list[Row], names: list[str], console: Console) -> None:

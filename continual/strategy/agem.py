@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from continual.adapter import Adapter, generator
+from continual.adapter import generator
 from continual.errors import ContinualError
 from continual.strategy.base import Rule, Stage, Strategy
 from continual.strategy.replay import reservoir
@@ -35,9 +35,6 @@ class AGEM(Strategy):
             raise ContinualError(
                 f"strategy.size and strategy.batch must be at least 1, got {self.size} and {self.batch}"
             )
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
 
     def rule(self, member: Member, stage: Stage) -> Rule:
         return _Rule(member, stage, self) if stage.past else Rule(member, stage)

@@ -19,7 +19,7 @@ from continual.stream.base import Rows, Task
 from continual.stream.units import Encoded
 
 if TYPE_CHECKING:
-    from continual.member import Member
+    from continual.member import Member, Own
 
 Memory = dict[str, Tensor]
 
@@ -49,16 +49,21 @@ class Stage:
     def task(self) -> Task:
         return self.tasks[-1]
 
-    @property
-    def index(self) -> int:
-        return len(self.tasks) - 1
-
 
 class Rule:
     """The moments of one module's training at which a strategy acts."""
 
     def __init__(self, member: Member, stage: Stage) -> None:
         self.member, self.stage = member, stage
+
+    def going(self) -> list[Own]:
+        """The member's parameters that go on to the next task: the module's, and the head's where there is one."""
+        return [own for own in self.member.parameters() if own.name.startswith("module/") or self.stage.one_head]
+
+    def remembered(self) -> Memory:
+        """The stage's memory, where the member is."""
+        device = self.member.parameters()[0].value.device
+        return {name: tensor.to(device) for name, tensor in self.stage.memory.items()}
 
     def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
         """A term of the member's loss, in every step, of its rows in the batch: (n,) content ids, (n, …) logits."""
@@ -80,15 +85,15 @@ class Strategy:
 
     shared    True: one module answers all tasks, as it is now; False: each task is answered by its own
     one_head  True: one head has the labels of all tasks, and old rows can be trained on. So it is in any case where
-              a row's task is not known when it is answered (scenario "domain", "class") and one module is shared
+              a row's task is not known when it is answered (every scenario but "task") and one module is shared
     """
 
     shared: ClassVar[bool] = False
     one_head: ClassVar[bool] = False
 
     def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        """The module that the task starts from: a fresh one, or one of the past."""
-        return fresh
+        """The module that the task starts from: a fresh one, or one of the past; one that is shared goes on."""
+        return stage.past[-1] if self.shared and stage.past else fresh
 
     def start_head(self, fresh: Params, known: Params) -> Params:
         """The one head that it starts from: the outputs that are known as they were left, and fresh ones."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from continual.adapter import Adapter
 from continual.strategy.base import Stage, Strategy
 from continual.stream.base import Rows
 
@@ -16,9 +15,6 @@ class Cumulative(Strategy):
 
     shared: ClassVar[bool] = True
     one_head: ClassVar[bool] = True
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
 
     def rows(self, stage: Stage) -> Rows:
         return [row for task in stage.tasks for row in task.train]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from continual.adapter import Adapter, generator
+from continual.adapter import generator
 from continual.errors import ContinualError
 from continual.strategy.base import Memory, Rule, Stage, Strategy
 from continual.strategy.replay import held
@@ -42,9 +42,6 @@ class DER(Strategy):
                 "expected strategy.size, strategy.batch of 1 or more and strategy.alpha, strategy.beta of 0 or more, "
                 f"got {self.size}, {self.batch}, {self.alpha}, {self.beta}"
             )
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
 
     def rule(self, member: Member, stage: Stage) -> Rule:
         return _Rule(member, stage, self)

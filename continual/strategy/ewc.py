@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from continual.adapter import Adapter, generator
+from continual.adapter import generator
 from continual.errors import ContinualError
 from continual.strategy.base import Memory, Rule, Stage, Strategy
 
@@ -44,9 +44,6 @@ class EWC(Strategy):
                 f"got {self.strength}, {self.decay}, {self.samples}"
             )
 
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
-
     def rule(self, member: Member, stage: Stage) -> Rule:
         return _Rule(member, stage, self)
 
@@ -57,8 +54,7 @@ class _Rule(Rule):
     def __init__(self, member: Member, stage: Stage, of: EWC) -> None:
         super().__init__(member, stage)
         self.of = of
-        device = member.parameters()[0].value.device
-        self.known = {name: tensor.to(device) for name, tensor in stage.memory.items()}
+        self.known = self.remembered()
         self.terms = len({name.split("/")[0] for name in self.known})
 
     def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
@@ -73,9 +69,8 @@ class _Rule(Rule):
     def memory(self) -> Memory:
         fishers, term = self._fishers(), 0 if self.of.online else self.terms
         memory = {} if self.of.online else dict(self.known)
-        for own in self.member.parameters():
-            if (fisher := fishers.get(own.name)) is None:
-                continue
+        for own in self.going():
+            fisher = fishers[own.name]
             if self.of.online and (old := self.known.get(f"0/fisher/{own.name}")) is not None:
                 known_part(fisher, old).add_(old, alpha=self.of.decay)
             memory[f"{term}/fisher/{own.name}"] = fisher
@@ -87,7 +82,6 @@ class _Rule(Rule):
         task, member = self.stage.task, self.member
         rng = generator(self.stage.seed, "fisher", task.name)
         rows = [task.train[i] for i in torch.randperm(len(task.train), generator=rng)[: self.of.samples].tolist()]
-        going = [own.name.startswith("module/") or self.stage.one_head for own in member.parameters()]
         total = [torch.zeros_like(own.value) for own in member.parameters()]
         for row in rows:
             if task.head == "classify":
@@ -99,8 +93,8 @@ class _Rule(Rule):
             for square, gradient in zip(total, member.gradients_of(loss), strict=True):
                 if gradient is not None:
                     square += gradient.square()
-        names = [own.name for own in member.parameters()]
-        return {name: t / len(rows) for name, t, goes in zip(names, total, going, strict=True) if goes}
+        found = dict(zip((own.name for own in member.parameters()), total, strict=True))
+        return {own.name: found[own.name] / len(rows) for own in self.going()}
 
 
 def known_part(tensor: Tensor, known: Tensor) -> Tensor:

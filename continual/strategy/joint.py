@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from continual.adapter import Adapter
 from continual.method.base import Params
 from continual.strategy.base import Stage, Strategy
 from continual.stream.base import Rows
@@ -20,6 +21,9 @@ class Joint(Strategy):
 
     shared: ClassVar[bool] = True
     one_head: ClassVar[bool] = True
+
+    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
+        return fresh
 
     def start_head(self, fresh: Params, known: Params) -> Params:
         return fresh

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.adapter import Adapter
 from continual.errors import ContinualError
 from continual.strategy.base import Rule, Stage, Strategy
 
@@ -41,9 +40,6 @@ class LwF(Strategy):
                 "expected strategy.strength of 0 or more and strategy.temperature above 0, "
                 f"got {self.strength}, {self.temperature}"
             )
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
 
     def rule(self, member: Member, stage: Stage) -> Rule:
         return _Rule(member, stage, self) if stage.rivals else Rule(member, stage)

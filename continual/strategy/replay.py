@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from continual.adapter import Adapter
 from continual.errors import ContinualError
 from continual.strategy.base import Stage, Strategy
 from continual.stream.base import Example, Rows, Task
@@ -33,9 +32,6 @@ class Replay(Strategy):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ContinualError(f"strategy.size must be at least 1, got {self.size}; for no memory use sequential")
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
 
     def rows(self, stage: Stage) -> Rows:
         return [*stage.task.train, *reservoir(stage.tasks[:-1], self.size, stage.seed)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from continual.adapter import Adapter
-from continual.strategy.base import Stage, Strategy
+from continual.strategy.base import Strategy
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,3 @@ class Sequential(Strategy):
     """
 
     shared: ClassVar[bool] = True
-
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from continual.adapter import Adapter
 from continual.errors import ContinualError
 from continual.strategy.base import Memory, Rule, Stage, Strategy
 from continual.strategy.ewc import known_part
@@ -38,9 +37,6 @@ class SI(Strategy):
                 f"got {self.strength}, {self.damping}"
             )
 
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
-        return stage.past[-1] if stage.past else fresh
-
     def rule(self, member: Member, stage: Stage) -> Rule:
         return _Rule(member, stage, self)
 
@@ -51,10 +47,8 @@ class _Rule(Rule):
     def __init__(self, member: Member, stage: Stage, of: SI) -> None:
         super().__init__(member, stage)
         self.of = of
-        device = member.parameters()[0].value.device
-        self.known = {name: tensor.to(device) for name, tensor in stage.memory.items()}
-        going = [own for own in member.parameters() if own.name.startswith("module/") or stage.one_head]
-        self.start = {own.name: own.value.detach().clone() for own in going}
+        self.known = self.remembered()
+        self.start = {own.name: own.value.detach().clone() for own in self.going()}
         self.path = {name: torch.zeros_like(value) for name, value in self.start.items()}
         self.before: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -68,8 +62,8 @@ class _Rule(Rule):
 
     def gradients(self) -> None:
         self.before = {}
-        for own in self.member.parameters():
-            if own.name in self.path and own.gradient is not None:
+        for own in self.going():
+            if own.gradient is not None:
                 value, gradient = own.value.detach().clone(), own.gradient.clone()
                 if (omega := self.known.get(f"omega/{own.name}")) is not None:
                     moved = known_part(value, omega) - self.known[f"anchor/{own.name}"]
@@ -84,11 +78,10 @@ class _Rule(Rule):
 
     def memory(self) -> Memory:
         memory: Memory = {}
-        for own in self.member.parameters():
-            if own.name in self.path:
-                moved = (own.value.detach() - self.start[own.name]).square()
-                omega = self.path[own.name].clamp_min(0) / (moved + self.of.damping)
-                if (old := self.known.get(f"omega/{own.name}")) is not None:
-                    known_part(omega, old).add_(old)
-                memory |= {f"omega/{own.name}": omega, f"anchor/{own.name}": own.value.detach().clone()}
+        for own in self.going():
+            moved = (own.value.detach() - self.start[own.name]).square()
+            omega = self.path[own.name].clamp_min(0) / (moved + self.of.damping)
+            if (old := self.known.get(f"omega/{own.name}")) is not None:
+                known_part(omega, old).add_(old)
+            memory |= {f"omega/{own.name}": omega, f"anchor/{own.name}": own.value.detach().clone()}
         return memory

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from continual.errors import DataError
 from continual.stream.base import Example, Rows, Task
 from continual.stream.order import Order, arrange
+from continual.stream.sample import sized
 
 
 def grouped(
@@ -71,6 +73,17 @@ def divided(
                 name, position = place[row.label]
                 found[name][part].append(row._replace(label=position))
     return [Task(name, tuple(groups[name]), *rows, head=head, source=source) for name, rows in found.items()]
+
+
+def cut(
+    tasks: Iterable[Task], train: int | None, valid: int | None, test: int | None, seed: int, shots: int | None
+) -> list[Task]:
+    """Each task at the sizes asked for, as ``sample.sized`` has them; a split without rows is held out of train."""
+    found = []
+    for task in tasks:
+        there = {split: rows for split, rows in task.splits.items() if rows}
+        found.append(replace(task, **sized(there, train, valid, test, seed, task.name, shots)))
+    return found
 
 
 def union(tasks: Iterable[Task]) -> tuple[str, ...]:

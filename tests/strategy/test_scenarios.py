@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from continual.adapter import generator
 from continual.errors import ContinualError
 from continual.head.classify import Classify
 from continual.outputs import Outputs, Within
+from continual.report.dashboard import render
+from continual.report.grid import known
+from continual.report.table import show
+from continual.request import Recipe
 from continual.store.store import Store
 from continual.strategy.joint import Joint
 from continual.strategy.replay import Replay
@@ -86,6 +91,9 @@ def test_without_task_identities_naive_training_answers_with_the_newest_labels(t
     assert learn[2, 2].score == 1
     assert learn[2, 0].score == 0
     assert all(learn[cell].score <= oracle[cell].score for cell in learn)
+    given = 100 * sum(oracle[2, j].score for j in range(3)) / 3
+    assert record.scenario == "class"
+    assert f"with it the last row would be {given:.1f} on average" in known(record)
     assert record.metrics["average_accuracy"].value == pytest.approx(sum(learn[2, j].score for j in range(3)) / 3)
 
 
@@ -95,6 +103,14 @@ def test_old_rows_keep_old_labels(strategy: Joint | Replay, tmp_path: Path) -> N
         record = lab.run(tmp_path / scenario, strategy=strategy, stream=lab.stream(scenario))
         last = [lab.cells(record)[2, j].score for j in range(3)]
         assert min(last) >= 0.9, (scenario, last)
+
+
+def test_isolated_modules_are_given_the_task_and_the_table_says_so(tmp_path: Path, capsys) -> None:
+    record = lab.run(tmp_path, stream=lab.stream("class"), recipe=Recipe(lr=0.02, epochs=1, batch_size=8))
+    show(record, Console(width=200))
+    assert "scenario class, but each row's task was given here" in capsys.readouterr().out
+    assert "was given here; what is answered without it: routing" in render(record)
+    assert not lab.cells(record, "oracle")
 
 
 def test_streams_of_two_scenarios_are_two_runs() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from continual.errors import DataError
 from continual.stream.base import Example, Rows, Stream, Task
-from continual.stream.classes import divided, grouped, union
+from continual.stream.classes import cut, divided, grouped, union
 from continual.stream.lint import check
 
 LABELS = [f"class {i}" for i in range(12)]
@@ -82,3 +82,12 @@ def test_a_class_of_two_tasks_or_of_none_is_refused(groups: dict[str, list[str]]
 def test_an_unknown_class_in_an_order_is_refused() -> None:
     with pytest.raises(DataError, match="unknown class 'class 99'"):
         grouped(LABELS, SPLITS, 2, ["class 99", "class 1"])
+
+
+def test_tasks_are_cut_to_sizes_and_a_split_without_rows_is_held_out_of_train() -> None:
+    rows = [Example(f"text {i}", i % 4) for i in range(80)]
+    dealt = grouped("abcd", {"train": rows, "test": rows[:40]}, size=2)
+    found = cut(dealt, train=10, valid=None, test=6, seed=0, shots=None)
+    assert [[len(rows) for rows in task.splits.values()] for task in found] == [[10, 4, 6], [10, 4, 6]]
+    assert not {row.text for row in found[0].valid} & {row.text for row in found[0].train}
+    assert [len(task.train) for task in cut(dealt, None, None, None, seed=0, shots=3)] == [6, 6]
