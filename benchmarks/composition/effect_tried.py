@@ -11,6 +11,8 @@ from typing import Any
 from effect_report import CHOICE, PARTS, RELATED, Cell, cells, gain, read, spread, table
 
 PRUNED_BAR = 0.3
+RATES = ("as above", "third", "half", "double")
+"""Folders of the same setting at other rates."""
 
 
 def section(records: Path) -> list[str]:
@@ -84,7 +86,36 @@ def _bundles(folders: Mapping[str, Path]) -> list[str]:
     if len(lines) < 2 or not any(line[0] != "as above" for line in lines[1:]):
         return []
     intro = "Means over targets by their own scores; the gain is over the part that is best on average."
-    return ["### UniPELT: what was tried", "", intro, "", *table(lines), ""]
+    return ["### UniPELT: what was tried", "", intro, "", *table(lines), "", *_tuned(folders)]
+
+
+def _tuned(folders: Mapping[str, Path]) -> list[str]:
+    """Each method at the rate that is best for it on each target's validation rows, mean of seeds."""
+    records = {name: read(folders[name], "unipelt") for name in RATES if name in folders}
+    targets = [t for t in records["as above"] if all(t in found for found in records.values())]
+    lines = [["rows", "targets", "bundle", *PARTS, "gain"]]
+    for rows in (100, 500):
+        made = {t: {name: _means(found[t], rows) for name, found in records.items()} for t in targets}
+        made = {t: {name: means for name, means in found.items() if means} for t, found in made.items()}
+        if not made or min(len(found) for found in made.values()) < 2:
+            continue
+        best = {
+            v: mean(max(found.values(), key=lambda m: m[v])[v][1] for found in made.values())
+            for v in ("bundle", *PARTS)
+        }
+        top = max(PARTS, key=lambda part: best[part])
+        shown = [f"{best[v]:.1f}" for v in best]
+        lines.append([str(rows), ", ".join(targets), *shown, f"{best['bundle'] - best[top]:+.1f} ({top})"])
+    intro = "Each at its best of the rates × 1/3, 1/2, 1 and 2 (those measured), chosen on validation rows; test rows."
+    return ["Every method with a rate of its own:", "", intro, "", *table(lines), ""] if len(lines) > 1 else []
+
+
+def _means(record: Mapping[str, Any], rows: int) -> dict[str, tuple[float, float]]:
+    """Of each method its mean over seeds on validation and on test rows, in percent; empty where none was measured."""
+    score = record["setting"]["score"]
+    entries = [entry for key, entry in record["rows"].items() if key.startswith(f"{rows}/")]
+    parts = {v: [(100 * e[v]["valid"][score], 100 * e[v]["test"][score]) for e in entries] for v in ("bundle", *PARTS)}
+    return {v: (mean(a for a, _ in both), mean(b for _, b in both)) for v, both in parts.items() if both}
 
 
 def _bundle(name: str, rows: int, found: Sequence[Cell], records: Mapping[str, Any]) -> list[str]:

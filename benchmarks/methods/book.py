@@ -20,14 +20,18 @@ class Book:
 
     def __init__(self, path: Path, setting: Mapping[str, Any]) -> None:
         self.path = path
-        self.rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+        self.rows: dict[str, Any] = self._written()
         self.setting = dict(setting)
 
     def put(self, name: str, entry: Mapping[str, Any]) -> None:
         made = machine()  # entries of one record may come from several machines: each names its own
+        self.rows |= self._written()  # a run beside this one may have put its own
         self.rows[name] = {**entry, "code": code_digest(), "device": made["device"]}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.path, {"schema": 1, "setting": self.setting, "machine": made, "rows": self.rows})
+
+    def _written(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8"))["rows"] if self.path.exists() else {}
 
 
 def machine() -> dict[str, Any]:
