@@ -1,4 +1,4 @@
-"""The command line: ``continual run`` and ``continual store``. The only place that knows argv."""
+"""The command line: ``continual run``, ``sweep`` and ``store``. The only place that knows argv."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from pathlib import Path
 
 from continual.errors import ContinualError, unknown
 from continual.secret import refuse_arguments
+from continual.sweep import Ended, known, listing
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
 
   continual run [group=option] [key=value] …   learn a stream of tasks        (continual run --help)
   continual run -m key=a,b …                   the same for every combination
+  continual sweep                              list the sweeps that come with it
+  continual sweep NAME [key=value] …           run each job of one that is not finished, and say how each ended
   continual store [FOLDER]                     list the stored modules and verify each of them
   continual store merge RULE NAME NAME … --as NAME   one new module out of several, without training
   continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
@@ -31,7 +34,7 @@ def main() -> None:
     """Exit codes: 0 all well; 1 an error to mend, or a run with failures; 2 a wrong command; 130 interrupted."""
     from continual.commands import store
 
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "store": store}
+    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "sweep": sweep, "store": store}
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in ("--help", "-h", "help"):
         print(USAGE, end="")
@@ -56,27 +59,48 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Compose the configuration with Hydra and run it, once per job of a sweep; a failed job stops no other."""
+    return _run(arguments, [])
+
+
+def sweep(arguments: Sequence[str]) -> int:
+    """``continual run -m sweep=NAME …``, and a line for each job at the end; without a name, which sweeps there are.
+
+    Jobs that are finished do nothing: a run is named by all that its result depends on.
+    """
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(listing())
+        return 0
+    ended: list[Ended] = []
+    code = _run(["-m", f"sweep={known(arguments[0])}", *arguments[1:]], ended)
+    print("\n".join(["", *(end.line() for end in ended)]))
+    return code
+
+
+def _run(arguments: Sequence[str], ended: list[Ended]) -> int:
+    """Run all jobs; how each ended is added to ``ended``."""
     refuse_arguments(arguments)
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     OmegaConf.register_new_resolver("uid", lambda: uuid.uuid4().hex[:12], use_cache=True, replace=True)
-    failures: list[str] = []
 
     def job(config: DictConfig) -> float | None:
+        which = tuple(HydraConfig.get().overrides.task)
         try:
-            return _job(config, failures)
+            end = _job(config, which)
         except ContinualError as error:
             print(_line("run", error), file=sys.stderr)
-            failures.append(str(error))
+            end = Ended(which, "failed", why=str(error))
         except BrokenPipeError:
             raise
         except Exception as error:
             traceback.print_exc()
-            failures.append(f"a bug, please report it: {type(error).__name__}: {error}")
-        return None
+            end = Ended(which, "failed", why=f"a bug, please report it: {type(error).__name__}: {error}")
+        ended.append(end)
+        return end.value
 
     multirun = ("-m", "--multirun")  # Hydra finds it before all overrides only
     sys.argv = ["continual run", *sorted(arguments, key=lambda argument: argument not in multirun)]
@@ -85,25 +109,28 @@ def run(arguments: Sequence[str]) -> int:
         hydra.main(config_path="pkg://continual.conf", config_name="run", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise _mended(error) from error
+    failures = [end.why for end in ended if end.why]
     if len(failures) > 1:
         print(f"{len(failures)} jobs failed:", *map(_one_line, failures), sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _job(config: object, failures: list[str]) -> float | None:
+def _job(config: object, which: tuple[str, ...]) -> Ended:
     from continual.build import build
     from continual.drive import run_stream
     from continual.report.table import show
 
     parts = build(config)  # type: ignore[arg-type]
+    folder = parts.runs / parts.run_id
+    before = (folder / "run.json").exists()
     record = run_stream(parts)
     show(record)
-    folder = parts.runs / record.id
     print(f"\nrecord     {folder / 'run.json'}\ndashboard  {folder / 'dashboard.html'}\nmodules    {parts.store}")
+    objective = parts.config["objective"]
+    value = record.metrics[objective].value if objective in record.metrics else None
     if record.status != "finished":
-        failures.append(f"run {record.id}: {record.status}")
-    metric = record.metrics.get(parts.config["objective"])
-    return metric.value if metric is not None else None
+        return Ended(which, "failed", objective, value, f"run {record.id}: {record.status}")
+    return Ended(which, "was finished before" if before else "finished", objective, value)
 
 
 def _mended(error: Exception) -> ContinualError:
