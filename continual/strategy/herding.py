@@ -60,7 +60,7 @@ def by_class(task: Task) -> list[list[int]]:
 
 
 def herd(features: np.ndarray, count: int) -> Sequence[int]:
-    """Which ``count`` of (n, d) rows, each chosen so that the mean of those chosen is nearest to that of all. Ties: first.
+    """Which ``count`` of (n, d) rows, each chosen so that their mean is nearest to that of all. Ties: the first.
 
     >>> herd(np.array([[0.0], [4.0], [5.0]]), 2)
     [1, 0]

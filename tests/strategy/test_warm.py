@@ -53,7 +53,7 @@ def test_a_module_that_diverged_is_passed_over() -> None:
 
 def test_a_module_of_another_method_is_refused() -> None:
     with pytest.raises(ContinualError, match="stored as prefix, and is learned as bottleneck"):
-        Warm().start(adapter(0.0), stage(TEXTS[:2], [Adapter(Prefix(), {})]))
+        Warm().start(adapter(0.0), stage(TEXTS[:2], [Adapter(Prefix(), {})]))  # type: ignore[arg-type]
 
 
 def test_only_so_many_rows_are_read_and_the_seed_says_which() -> None:
