@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files as files_of
 from typing import Literal
 
-from continual.errors import ContinualError, unknown
+from continual.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def known(name: str) -> str:
 def jobs(name: str, more: Sequence[str] = ()) -> list[list[str]]:
     """The overrides of each job, as Hydra expands the sweep's own parameters and those that are given beside it.
 
-    Raises ContinualError for a name that is not there, and for a file that sweeps nothing.
+    Raises ContinualError for a name that is not there.
     """
     from hydra import compose, initialize_config_module
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # what expands them in ``continual run -m``
@@ -70,9 +70,7 @@ def jobs(name: str, more: Sequence[str] = ()) -> list[list[str]]:
 
     chosen = f"sweep={known(name)}"
     with initialize_config_module("continual.conf", version_base="1.3"):
-        params = compose("run", [chosen], return_hydra_config=True).hydra.sweeper.params
-    if not params:
-        raise ContinualError(f"conf/sweep/{name}.yaml sweeps nothing; expected hydra.sweeper.params in it")
+        params = compose("run", [chosen], return_hydra_config=True).hydra.sweeper.params or {}
     given = [*(f"{key}={value}" for key, value in params.items()), chosen, *more]
     [batch] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)
     return batch

@@ -56,6 +56,7 @@ def main() -> None:
     wanted = [known(name) for name in options.sweeps] or [name for name in names() if name not in NEEDS]
     waiting = [job for name in wanted for job in missing(name, options)]
     print(f"{len(waiting)} records are missing", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # so that no job outlives this process
     failed = Pool(options).run(waiting)
     sys.exit(f"{failed} jobs failed" if failed else 0)
 
