@@ -91,7 +91,7 @@ class _Rule(Rule):
                 self.free[address] = 1 - torch.stack([torch.zeros_like(own.value), *needed]).detach().amax(0)
         self.left: dict[str, Tensor] = {}
 
-    def before(self) -> None:
+    def ready(self) -> None:
         batch, batches = self.member.steps % self.member.per_epoch, self.member.per_epoch
         lowest = 1 / self.of.s_max
         self._sharpen(lowest + (self.of.s_max - lowest) * batch / max(batches - 1, 1))

@@ -8,7 +8,9 @@ from typing import Any
 
 from continual.encoder.frozen import Encoder
 from continual.ledger import Cell
+from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
+from continual.method.hat import HAT
 from continual.report.record import Record
 from continual.request import Recipe
 from continual.stream.base import Example, Scenario, Stream, Task
@@ -16,6 +18,9 @@ from tests import running, tiny
 
 WORDS = ("apple", "pear", "north", "south", "iron", "gold", "here", "there", "now", "then")
 SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
+METHOD = Bottleneck(reduction_factor=2)
+METHODS: dict[str, Described] = {"hat": HAT(reduction_factor=2)}
+"""What a strategy that works with some methods only is tested with; the others with ``METHOD``."""
 
 
 def texts(words: tuple[str, str], count: int, salt: str) -> list[Example]:
@@ -44,7 +49,7 @@ def run(root: Path, **changes: Any) -> Record:
     given = {
         "encoder": encoder(),
         "stream": stream(),
-        "method": Bottleneck(reduction_factor=2),
+        "method": METHOD,
         "recipe": Recipe(lr=0.02, epochs=8, batch_size=8),
     }
     return running.run(root, **{**given, **changes})

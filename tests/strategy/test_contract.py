@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,14 @@ def made(name: str) -> Strategy:
     return folder.made("continual.strategy", name, {})
 
 
+def given(name: str) -> dict[str, Any]:
+    """The strategy, and the method that it is tested with."""
+    return {"strategy": made(name), "method": lab.METHODS.get(name, lab.METHOD), "recipe": QUICK}
+
+
 @pytest.mark.parametrize(("name", "scenario"), PAIRS)
 def test_it_learns_every_task_and_each_is_scored(name: str, scenario: Scenario, tmp_path: Path) -> None:
-    record = lab.run(tmp_path, strategy=made(name), stream=lab.stream(scenario, rows=16), recipe=QUICK)
+    record = lab.run(tmp_path, stream=lab.stream(scenario, rows=16), **given(name))
     assert record.status == "finished"
     assert record.encoder_unchanged
     assert record.modules_unchanged
@@ -39,8 +45,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     name: str, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is killed before the third task: what the strategy must remember of two is on disk."""
-    given = {"strategy": made(name), "stream": lab.stream(scenario, rows=16), "recipe": QUICK}
-    whole = running.results(lab.run(tmp_path / "whole", **given))
+    asked = given(name) | {"stream": lab.stream(scenario, rows=16)}
+    whole = running.results(lab.run(tmp_path / "whole", **asked))
     learn, calls = drive.learn, []
 
     def until_third(*arguments):
@@ -51,14 +57,14 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(drive, "learn", until_third)
     with pytest.raises(KeyboardInterrupt):
-        lab.run(tmp_path / "again", **given)
+        lab.run(tmp_path / "again", **asked)
     monkeypatch.setattr(drive, "learn", learn)
-    assert running.results(lab.run(tmp_path / "again", **given)) == whole
+    assert running.results(lab.run(tmp_path / "again", **asked)) == whole
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_with_task_identities_a_shared_module_answers_by_the_labels_of_the_task(name: str, tmp_path: Path) -> None:
-    record = lab.run(tmp_path, strategy=made(name), stream=lab.stream(rows=16), recipe=QUICK)
+    record = lab.run(tmp_path, stream=lab.stream(rows=16), **given(name))
     store, strategy = Store(tmp_path / "store"), made(name)
     labels = [store.get(module.digest).card.labels for module in record.modules]
     if strategy.one_head:
