@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from importlib.resources import files as files_of
 from pathlib import Path
+from typing import cast
 
 from continual.errors import ContinualError, unknown
 from continual.secret import refuse_arguments
@@ -88,7 +89,7 @@ def _run(arguments: Sequence[str], ended: list[Ended]) -> int:
     OmegaConf.register_new_resolver("uid", lambda: uuid.uuid4().hex[:12], use_cache=True, replace=True)
 
     def job(config: DictConfig) -> float | None:
-        which = tuple(HydraConfig.get().overrides.task)
+        which = tuple(cast("list[str]", OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)))
         try:
             end = _job(config, which)
         except ContinualError as error:

@@ -101,7 +101,7 @@ main()
     [
         ("method=lorra", "unknown method 'lorra'; choose from: bitfit, bottleneck, bundle, "),
         ("composition=[mix]", "unknown composition 'mix'; choose from: average, fusion, gates, split, stack, unipelt"),
-        ("experiment=big", "unknown experiment 'big'; choose from: full, toy"),
+        ("experiment=big", "unknown experiment 'big'; choose from: agem, "),
         ("method.rnk=3", "Could not override 'method.rnk'; continual run --help shows the groups"),
         ("methods=lora", "Could not override 'methods'; continual run --help"),
         ("method", "Error parsing override 'method'; continual run --help"),
