@@ -53,10 +53,6 @@ class Learner(pl.LightningModule):
         """The member to route rows to; None where there is one only."""
         return member.index if len(self.members) > 1 else None
 
-    def module_slots(self, member: int) -> int:
-        """How many parameters of the member's are its module's; the others are its head's."""
-        return sum(member in owners for _, owners in self.model.slices())
-
     def on_train_start(self) -> None:
         """Only now all is where it will be trained; what a rule asks of the module is of before the first step."""
         pairs = zip(self.members, self.requests, strict=True)
@@ -69,6 +65,9 @@ class Learner(pl.LightningModule):
         return self.slots.optimizer(recipe.weight_decay)
 
     def training_step(self, batch: Batch, step: int) -> None:
+        for rule in self.rules:
+            if rule.member.rate(step) > 0:
+                rule.ready()
         losses = self._losses(batch)
         known = Later(losses)
         # Lightning's wrapper steps like the optimizer it wraps, and counts; it only isn't one by type.

@@ -35,7 +35,10 @@ class State:
 
 
 class Own(NamedTuple):
-    """A parameter of a member: its value, which is part of every loss, and its gradient, which may be written into."""
+    """A parameter of a member: its value, which is part of every loss, and its gradient, which may be written into.
+
+    name  "module/<layer>/<site>/<parameter>", as the module's tensors are stored, or "head/<parameter>"
+    """
 
     name: str
     value: Tensor
@@ -61,11 +64,9 @@ class Member:
 
     def parameters(self) -> list[Own]:
         """All of the member's own, those of the module first, in the same order at every task of a run."""
-        found, module = list(self.learner.slots.of(self.index)), self.learner.module_slots(self.index)
-        return [
-            Own(f"module/{i}" if i < module else f"head/{i - module}", value, gradient)
-            for i, (value, gradient) in enumerate(found)
-        ]
+        names = [f"module/{name}" for name in self.learner.model.trained(self.index)]
+        names += [f"head/{name}" for name in sorted(self.request.head_params)]  # as the bank has them
+        return [Own(name, *pair) for name, pair in zip(names, self.learner.slots.of(self.index), strict=True)]
 
     def rehearse(self, data: Encoded, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Logits of these rows, one unit each, and their mean loss, as the member is now; with gradients."""

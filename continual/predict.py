@@ -28,6 +28,14 @@ def features(model: AdaptedEncoder, data: Encoded, member: int | None = None) ->
     return found
 
 
+def row_features(model: AdaptedEncoder, data: Encoded) -> Tensor:
+    """(rows, d) the same of each row in float32: of a row in several units their mean."""
+    units, of = data.units(torch.arange(len(data)))
+    found = features(model, data)[units].float()
+    sums = found.new_zeros(len(data), found.shape[1]).index_add(0, of, found)
+    return sums / of.bincount(minlength=len(data))[:, None]
+
+
 @torch.no_grad()
 def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | None = None) -> list[Any]:
     """The decoded answer of each row, in the order of the rows."""

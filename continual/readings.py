@@ -10,7 +10,7 @@ from torch import Tensor
 from continual import head
 from continual.head.classify import Classify
 from continual.method.base import Params
-from continual.predict import features
+from continual.predict import row_features
 from continual.router.base import Evidence, Query
 from continual.session import Kept, Session
 from continual.stages import answering, own_head
@@ -98,7 +98,4 @@ class Readings:
         task = self.task(index)
         data = self.session.reader(rows, head.named(task.head), task.labels)
         self.session.evaluator.forwarded += len(data.inputs)
-        units, of = data.units(torch.arange(len(data)))
-        found = features(self.session.model, data)[units].float()
-        sums = found.new_zeros(len(data), found.shape[1]).index_add(0, of, found)
-        return sums / of.bincount(minlength=len(data))[:, None]
+        return row_features(self.session.model, data)

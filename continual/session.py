@@ -22,6 +22,7 @@ from continual.ledger import Ledger
 from continual.memories import Memories
 from continual.method.base import Described, Params
 from continual.parts import Parts
+from continual.predict import row_features
 from continual.report.record import Gain, Module, Record, Weights, load
 from continual.request import Learn, Learned
 from continual.score.base import value
@@ -29,6 +30,7 @@ from continual.store import Store, require
 from continual.stream.base import Task
 from continual.stream.image import ImageReader
 from continual.stream.text import Reader
+from continual.stream.units import Encoded
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ class Session:
         """A new adapter whose values are f(seed, name)."""
         seed = int(generator(self.parts.seed, "init", name).initial_seed())
         return fresh(kind, self.model.shapes, self.model.weights, seed, self.model.absent)
+
+    def bare(self, data: Encoded) -> Tensor:
+        """(n, d) features of rows in the bare encoder, float32; of a row in several units their mean."""
+        self.model.mix(None)
+        self.model.load([])
+        return row_features(self.model, data)
 
     def request(
         self,

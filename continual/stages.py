@@ -23,9 +23,10 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
     task, reads = tasks[-1], kind or head.named(tasks[-1].head)
     stage = Stage(
         tasks=tuple(map(sealed, tasks)),
-        past=tuple(session.adapter(kept) for i in range(index) if (kept := session.good(i)) is not None),
+        past=tuple(None if (kept := session.good(i)) is None else session.adapter(kept) for i in range(index)),
         memory=Memories(session.folder).get(before.key, before.memory) if before and before.memory else {},
         encode=lambda rows: session.reader(rows, reads, task.labels),
+        bare=lambda rows: session.bare(session.reader(rows, reads, task.labels)),
         seed=parts.seed,
         one_head=outputs is not None,
         rivals=() if outputs is None or before is None else outputs.rivals(index - 1),

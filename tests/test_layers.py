@@ -28,7 +28,7 @@ LAYERS = [
     "run",
     "drive",
     "build",
-    "cli commands",
+    "cli commands sweep",
     "__main__ __init__",
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}

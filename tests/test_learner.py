@@ -276,7 +276,8 @@ class Holding(Rule):
 
 def staged(request: Learn, strategy: Strategy) -> Learn:
     task = toy.tasks()[0]
-    stage = Stage((task,), past=(), memory={}, encode=lambda rows: request.train, seed=0, one_head=False)
+    encode = lambda rows: request.train  # noqa: E731
+    stage = Stage((task,), past=(), memory={}, encode=encode, bare=torch.zeros, seed=0, one_head=False)
     return replace(request, strategy=strategy, stage=stage)
 
 
@@ -311,7 +312,7 @@ def test_what_is_remembered_is_of_the_module_that_is_stored(model: AdaptedEncode
     assert sorted(t.double().sum().item() for t in kept.values()) == pytest.approx(
         sorted(t.double().sum().item() for t in stored)
     )
-    heads = [learned.memory[f"head/{i}"].shape for i in range(2)]
+    heads = [learned.memory[f"head/{name}"].shape for name in ("weight", "bias")]
     assert sorted(heads) == sorted(tensor.shape for tensor in learned.head_params.values())
 
 

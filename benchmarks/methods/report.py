@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE / "RESULTS.md"
 PLAIN = "transformers"
 ORDER = (
-    *("head", "bottleneck", "houlsby", "parallel", "compacter", "lora", "lora merged", "qlora", "ia3", "bitfit"),
+    *("head", "bottleneck", "houlsby", "parallel", "hat", "compacter", "lora", "lora merged", "qlora", "ia3", "bitfit"),
     *("prefix", "prefix_mlp", "prompt", "sparse", "bundle", "unipelt", "mam", "full"),
 )
 CARD = 12e9

@@ -10,6 +10,7 @@ from continual.method.bottleneck import Bottleneck
 from continual.method.bundle import Bundle
 from continual.method.compacter import Compacter
 from continual.method.full import Full
+from continual.method.hat import HAT
 from continual.method.head import HeadOnly
 from continual.method.ia3 import IA3
 from continual.method.lora import LoRA
@@ -47,6 +48,7 @@ ROWS = {
         Bottleneck(targets=("attn_out", "ffn_out")), adapters="double_seq_bn[reduction_factor=16,non_linearity='relu']"
     ),
     "parallel": Row(Parallel(), adapters="par_bn[reduction_factor=2]"),
+    "hat": Row(HAT()),
     "compacter": Row(Compacter(), adapters="compacter[reduction_factor=32]"),
     "lora": Row(
         LoRA(),

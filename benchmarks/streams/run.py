@@ -31,7 +31,7 @@ sys.path.append(str(HERE))
 
 from compact import compact, experiment, variant  # noqa: E402
 
-LONG = ("joint", "cumulative", "naive", "agem", "routed", "sprompts", "der", "ewc", "hat", "progressive")
+LONG = ("joint", "cumulative", "naive", "agem", "routed", "sprompts", "der", "ewc", "hat")
 """Experiments in the order of how long they take, the longest first; the others come after them."""
 GRACE = 60
 LAST = 12

@@ -186,13 +186,11 @@ class AdaptedEncoder(nn.Module):
 
     def slices(self) -> Iterator[tuple[nn.Parameter, tuple[int, ...]]]:
         """Each trainable parameter of a loaded adapter, and the member that owns each slot of its first axis."""
-        for _, group in self._groups():
-            for parameter in group.stack.values():
-                if parameter.requires_grad:
-                    yield parameter, group.owners
-        for parameter in self.deltas.values():
-            if parameter.requires_grad:
-                yield parameter, (0,)
+        return ((parameter, owners) for _, parameter, owners in self._trained())
+
+    def trained(self, member: int) -> list[str]:
+        """Of those of ``slices`` in which a member has a slot the names, as ``adapter.flatten`` gives them."""
+        return [name for name, _, owners in self._trained() if member in owners]
 
     def forward(self, batch: Batch, noise_seed: Tensor | None = None) -> Tensor:
         """(U, T, d) last hidden states. ``noise_seed`` (U,) turns the adapters' dropout on, row by row."""
@@ -265,6 +263,16 @@ class AdaptedEncoder(nn.Module):
         for address, site in self._holders():
             for group in site.stacks:
                 yield address, group
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...]]]:
+        for address, group in self._groups():
+            begin = f"{address}/{group.part}." if group.part else f"{address}/"
+            for name, parameter in group.stack.items():
+                if parameter.requires_grad:
+                    yield begin + name, parameter, group.owners
+        for name, parameter in self.deltas.items():
+            if parameter.requires_grad:
+                yield f"{WEIGHTS}/{name}", parameter, (0,)
 
     def _changed(self) -> dict[str, Tensor]:
         method = self.loaded[0].method

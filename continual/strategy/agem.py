@@ -37,7 +37,7 @@ class AGEM(Strategy):
             )
 
     def rule(self, member: Member, stage: Stage) -> Rule:
-        return _Rule(member, stage, self) if stage.past else Rule(member, stage)
+        return _Rule(member, stage, self) if len(stage.tasks) > 1 else Rule(member, stage)
 
 
 class _Rule(Rule):

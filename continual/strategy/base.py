@@ -29,18 +29,20 @@ class Stage:
     """What a strategy may know when a task is learned. Of validation and test rows, nothing.
 
     tasks   all so far, this one last; with ``one_head`` their labels are outputs of that head
-    past    the modules of the earlier ones, oldest first; of those that diverged none is there
+    past    the module that was stored with each of the earlier ones, oldest first; None where it diverged
     memory  what the strategy's last rule remembered; empty at the first task
     encode  rows as the encoder and the head of this stage read them
+    bare    (n, d) what the bare encoder makes of rows; to be asked in ``start`` and ``rows``, before a module is loaded
     seed    the run's
     one_head  whether the head goes on from task to task too
     rivals  then, of the outputs that it had before this task, those that compete: one group, or one for each task
     """
 
     tasks: tuple[Task, ...]
-    past: tuple[Adapter, ...] = field(repr=False)
+    past: tuple[Adapter | None, ...] = field(repr=False)
     memory: Memory = field(repr=False)
     encode: Callable[[Rows], Encoded] = field(repr=False)
+    bare: Callable[[Rows], Tensor] = field(repr=False)
     seed: int
     one_head: bool
     rivals: tuple[tuple[int, ...], ...] = ()
@@ -48,6 +50,11 @@ class Stage:
     @property
     def task(self) -> Task:
         return self.tasks[-1]
+
+    @property
+    def newest(self) -> Adapter | None:
+        """The last module that was stored."""
+        return next((adapter for adapter in reversed(self.past) if adapter is not None), None)
 
 
 class Rule:
@@ -64,6 +71,9 @@ class Rule:
         """The stage's memory, where the member is."""
         device = self.member.parameters()[0].value.device
         return {name: tensor.to(device) for name, tensor in self.stage.memory.items()}
+
+    def ready(self) -> None:
+        """Before each step's forward: the member's values, and what its method keeps fixed, may be set."""
 
     def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
         """A term of the member's loss, in every step, of its rows in the batch: (n,) content ids, (n, …) logits."""
@@ -93,7 +103,7 @@ class Strategy:
 
     def start(self, fresh: Adapter, stage: Stage) -> Adapter:
         """The module that the task starts from: a fresh one, or one of the past; one that is shared goes on."""
-        return stage.past[-1] if self.shared and stage.past else fresh
+        return stage.newest if self.shared and stage.newest is not None else fresh
 
     def start_head(self, fresh: Params, known: Params) -> Params:
         """The one head that it starts from: the outputs that are known as they were left, and fresh ones."""

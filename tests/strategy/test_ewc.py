@@ -48,17 +48,17 @@ def test_online_the_information_of_the_tasks_is_summed_and_decays(tmp_path: Path
     lab.run(tmp_path / "half", strategy=EWC(decay=0.5, **given))
     lab.run(tmp_path / "terms", strategy=EWC(online=False, **given))
     whole, half, terms = (memories(tmp_path / name) for name in ("sum", "half", "terms"))
-    name = "fisher/module/0"
+    name = "fisher/module/0/ffn_norm/down"
     each = [terms[2][f"{term}/{name}"] for term in range(3)]
     assert torch.allclose(whole[2][f"0/{name}"], sum(each), rtol=1e-5)
     assert torch.allclose(half[2][f"0/{name}"], each[0] / 4 + each[1] / 2 + each[2], rtol=1e-5)
-    assert torch.equal(whole[2]["0/anchor/module/0"], terms[2]["2/anchor/module/0"])
+    assert torch.equal(whole[2]["0/anchor/module/0/ffn_norm/down"], terms[2]["2/anchor/module/0/ffn_norm/down"])
     assert not any("head" in key for key in whole[2])
 
 
 def test_the_head_that_goes_on_is_held_where_it_is_known(tmp_path: Path) -> None:
     lab.run(tmp_path, strategy=EWC(samples=8), stream=lab.stream("class"))
-    found = [memory["0/fisher/head/0"] for memory in memories(tmp_path)]
+    found = [memory["0/fisher/head/weight"] for memory in memories(tmp_path)]
     assert [len(fisher) for fisher in found] == [2, 4, 6]
     assert known_part(torch.arange(6), torch.zeros(4)).tolist() == [0, 1, 2, 3]
     assert known_part(torch.tensor(3.0), torch.tensor(1.0)) == 3

@@ -70,7 +70,7 @@ def stage(tasks: int, memory: Memory | None = None, labels: int = 2, **more: Any
     names = tuple("abcdef"[:labels])
     made = [Task(f"t{n}", names, [Example(str(10 * n + i), i % 2) for i in range(4)], (), ()) for n in range(tasks)]
     past = (None,) * (tasks - 1)
-    return Stage(tuple(made), past, memory or {}, Data, seed=0, one_head=False, **more)  # type: ignore[arg-type]
+    return Stage(tuple(made), past, memory or {}, Data, torch.zeros, seed=0, one_head=False, **more)  # type: ignore[arg-type]
 
 
 def test_lwf_is_the_divergence_from_the_old_answers_of_each_old_task() -> None:
