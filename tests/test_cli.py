@@ -27,19 +27,6 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """``continual …`` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # undone at the end
-
-    def call(*arguments: object) -> running.Ended:
-        monkeypatch.setattr(sys, "argv", ["continual", *map(str, arguments)])
-        return running.ended(capsys)
-
-    return call
-
-
-@pytest.fixture
 def run(command: Command, encoder: Path) -> Command:
     """``continual run …`` on the tiny encoder and stream."""
     return lambda *more: command("run", *running.OVERRIDES, "composition=[]", f"encoder.name={encoder}", *more)

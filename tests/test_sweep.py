@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,19 +40,6 @@ def experiments() -> list[str]:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return running.saved_encoder(tmp_path_factory.mktemp("encoder"))
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """``continual …`` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # undone at the end
-
-    def call(*arguments: object) -> running.Ended:
-        monkeypatch.setattr(sys, "argv", ["continual", *map(str, arguments)])
-        return running.ended(capsys)
-
-    return call
 
 
 def last(ended: running.Ended) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,14 @@ def test_isolated_modules_are_given_the_task_and_the_table_says_so(tmp_path: Pat
 def test_streams_of_two_scenarios_are_two_runs() -> None:
     given = lab.stream()
     assert Stream(given.name, given.tasks, "domain").digest != given.digest
+
+
+def test_the_one_head_starts_from_the_outputs_that_the_last_task_left(tmp_path: Path) -> None:
+    """Steps too small to see: what a stage stores is what it started from."""
+    still = Recipe(lr=1e-9, epochs=1, batch_size=8, weight_decay=0.0)
+    record = lab.run(tmp_path, strategy=Sequential(), stream=lab.stream("class"), recipe=still)
+    heads = [Store(tmp_path / "store").get(module.digest).head["weight"] for module in record.modules]
+    assert [len(weight) for weight in heads] == [2, 4, 6]
+    for before, after in pairwise(heads):
+        assert torch.allclose(after[: len(before)], before, atol=1e-6)
+        assert not torch.allclose(after[-2:], before[:2], atol=1e-3)
