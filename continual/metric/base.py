@@ -51,6 +51,7 @@ class Metric:
     says        the formula in one line, for people
     references  for T tasks, the (stage, after, task) of every cell of other models that the formula reads, each once:
                 stage "single", after = task: a model of that task alone; "joint", after = k: one of tasks 0..k together
+    loss        lower is better
     """
 
     formula: Callable[[Ledger], float]
@@ -58,6 +59,7 @@ class Metric:
     version: int
     says: str
     references: Callable[[int], list[tuple[str, int, int]]] = no_references
+    loss: bool = False
 
     @property
     def name(self) -> str:

@@ -82,12 +82,20 @@ METRICS = (
         since_learned,
         version=1,
         says="mean over tasks j<T−1 of max R[l,j] for j≤l<T−1, less the last R[T−1,j]",
+        loss=True,
     ),
     Metric(
         forgetting_with_last,
         since_learned,
         version=1,
         says="mean over tasks j<T−1 of max R[l,j] for j≤l≤T−1, less the last R[T−1,j]",
+        loss=True,
     ),
-    Metric(forgetting_from_first, first_and_last, version=1, says="mean over tasks j<T−1 of R[j,j] − R[T−1,j]"),
+    Metric(
+        forgetting_from_first,
+        first_and_last,
+        version=1,
+        says="mean over tasks j<T−1 of R[j,j] − R[T−1,j]",
+        loss=True,
+    ),
 )

@@ -86,6 +86,7 @@ METRICS = (
         version=1,
         says="mean over tasks k of the score of a model trained on 0..k together − R[k,k]",
         references=on_each,
+        loss=True,
     ),
     Metric(
         rectified_forgetting,
@@ -93,6 +94,7 @@ METRICS = (
         version=1,
         says="mean over tasks i of the score of a model trained on all together − R[T−1,i]",
         references=on_all,
+        loss=True,
     ),
     Metric(
         forgetting_rate,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from continual.adapter import Adapter
-from continual.method.base import Params
+from continual.method.base import Described, Params
 from continual.stream.base import Rows, Task
 from continual.stream.units import Encoded
 
@@ -93,13 +93,18 @@ class Rule:
 class Strategy:
     """What is learned from what.
 
+    independent  True: what is learned of a task is a function of that task alone, whatever came before it
     shared    True: one module answers all tasks, as it is now; False: each task is answered by its own
     one_head  True: one head has the labels of all tasks, and old rows can be trained on. So it is in any case where
               a row's task is not known when it is answered (every scenario but "task") and one module is shared
     """
 
+    independent: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     one_head: ClassVar[bool] = False
+
+    def check(self, method: Described) -> None:
+        """When a run is built. Raises ContinualError for a method that the strategy cannot work with."""
 
     def start(self, fresh: Adapter, stage: Stage) -> Adapter:
         """The module that the task starts from: a fresh one, or one of the past; one that is shared goes on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from continual.strategy.base import Strategy
 
@@ -10,3 +11,5 @@ from continual.strategy.base import Strategy
 @dataclass(frozen=True)
 class Isolated(Strategy):
     """Each task gets a fresh module of its own, and is always answered by it."""
+
+    independent: ClassVar[bool] = True
