@@ -1,7 +1,7 @@
 """Loggers of a run. Each function gets the run's folder, id and plain choices, and returns Lightning loggers.
 
-Every request of a run has a trainer of its own, whose steps begin at 0. Its metrics carry its name ("learn/2/loss"), so
-that no step of one is taken for one of another.
+Every request of a run has a trainer of its own, whose steps begin at 0. Its metrics carry its name
+("learn/toxicity/loss"), so that no step of one is taken for one of another.
 """
 
 from __future__ import annotations

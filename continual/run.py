@@ -53,7 +53,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
 
 def _try(session: Session) -> None:
     """Whatever the encoder has no room or no site for is said now, not when the bare encoder has read every task."""
-    session.model.load([session.fresh(session.parts.method, "learn/0")])
+    session.model.load([session.fresh(session.parts.method, "try")])
     for composition in session.parts.compositions:
         for name in composition.methods:
             session.fresh(named(name, {}), name)

@@ -15,12 +15,16 @@ from continual.stream.sealed import sealed
 
 
 def request_of(session: Session, index: int) -> tuple[Task, Learn]:
-    """The task, and the request to learn it; where one head answers all tasks, in the words of that head."""
-    parts, key, before = session.parts, f"learn/{index}", session.latest(index - 1)
+    """The task, and the request to learn it; where one head answers all tasks, in the words of that head.
+
+    Its random streams are f(seed, name of the task), whatever was learned before it: an isolated module is the same,
+    bit for bit, in every order of the stream.
+    """
+    parts, before = session.parts, session.latest(index - 1)
     outputs, tasks, kind = parts.outputs, parts.stream.tasks[: index + 1], None
     if outputs is not None:
         tasks, kind = tuple(outputs.task(i, index) for i in range(index + 1)), outputs.head(index)
-    task, reads = tasks[-1], kind or head.named(tasks[-1].head)
+    task, name, reads = tasks[-1], f"learn/{tasks[-1].name}", kind or head.named(tasks[-1].head)
     stage = Stage(
         tasks=tuple(map(sealed, tasks)),
         past=tuple(None if (kept := session.good(i)) is None else session.adapter(kept) for i in range(index)),
@@ -31,8 +35,8 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
         one_head=outputs is not None,
         rivals=() if outputs is None or before is None else outputs.rivals(index - 1),
     )
-    adapter = parts.strategy.start(session.fresh(parts.method, key), stage)
-    request = session.request(key, task, (adapter,), parts.strategy.rows(stage), kind=kind)
+    adapter = parts.strategy.start(session.fresh(parts.method, name), stage)
+    request = session.request(name, task, (adapter,), parts.strategy.rows(stage), kind=kind)
     if outputs is not None and before is not None:
         start = parts.strategy.start_head(request.head_params, _head(session, before))
         request = replace(request, head_params=start)

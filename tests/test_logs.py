@@ -41,7 +41,9 @@ def test_none_is_no_logger() -> None:
 def test_csv_has_every_step_of_every_task_and_the_metrics_at_the_end(tmp_path: Path) -> None:
     parts, record = logged(tmp_path, logs.csv(), compositions=(Fusion(),))
     table = rows(tmp_path / "runs" / parts.run_id / "csv" / "version_0" / "metrics.csv")
-    for name, module in zip(["learn/0", "learn/1", "learn/2", "head/toy-2", "fusion"], record.modules, strict=True):
+    for name, module in zip(
+        ["learn/toy-0", "learn/toy-1", "learn/toy-2", "head/toy-2", "fusion"], record.modules, strict=True
+    ):
         steps = [int(row["step"]) for row in table if row[f"{name}/loss"]]
         assert steps == list(range(module.steps))
     last = {name.removeprefix("metric/"): value for name, value in table[-1].items() if name.startswith("metric/")}
@@ -51,7 +53,7 @@ def test_csv_has_every_step_of_every_task_and_the_metrics_at_the_end(tmp_path: P
 
 def test_a_run_that_goes_on_keeps_what_was_logged_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(model, requests, *rest):
-        if requests[0].name == "learn/2":
+        if requests[0].name == "learn/toy-2":
             raise KeyboardInterrupt
         return trainer.learn(model, requests, *rest)
 
@@ -62,8 +64,8 @@ def test_a_run_that_goes_on_keeps_what_was_logged_before(tmp_path: Path, monkeyp
     parts, _ = logged(tmp_path, logs.csv())
     folder = tmp_path / "runs" / parts.run_id / "csv"
     heads = [set(rows(folder / f"version_{n}" / "metrics.csv")[0]) for n in (0, 1)]
-    assert {"learn/0/loss", "learn/1/loss"} <= heads[0]
-    assert "learn/2/loss" in heads[1]
+    assert {"learn/toy-0/loss", "learn/toy-1/loss"} <= heads[0]
+    assert "learn/toy-2/loss" in heads[1]
 
 
 def test_a_finished_run_is_not_logged_again(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_wandb_works_offline_one_run_a_run_and_writes_no_secret(tmp_path: Path) 
         [file] = folder.glob("*.wandb")
         content = file.read_bytes()
         assert b"metric/average_accuracy" in content
-        assert b"learn/2/loss" in content
+        assert b"learn/toy-2/loss" in content
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in written if SENTINEL.encode() in path.read_bytes()] == []
     assert SENTINEL not in ended.stdout + ended.stderr

@@ -295,7 +295,7 @@ def test_a_module_damaged_during_the_run_is_named_and_not_called_unchanged(
     parts = running.parts(tmp_path)
 
     def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
-        if requests[0].name == "learn/2":
+        if requests[0].name == "learn/toy-2":
             path = next(Path(parts.store).glob("objects/*/adapter.safetensors"))
             data = bytearray(path.read_bytes())
             data[-1] ^= 1
@@ -361,7 +361,7 @@ def test_the_encoder_is_given_back_without_hooks_however_the_run_ends(
     before = fingerprint(encoder.model)
 
     def failing(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
-        if requests[0].name == "learn/1":
+        if requests[0].name == "learn/toy-1":
             raise RuntimeError("out of memory")
         return trainer.learn(model, requests, *rest)
 
@@ -482,7 +482,7 @@ def diverging(*names: str):
 
 def test_a_diverged_task_is_a_gap_and_the_others_are_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = running.run(tmp_path / "good")
-    monkeypatch.setattr(drive, "learn", diverging("learn/1"))
+    monkeypatch.setattr(drive, "learn", diverging("learn/toy-1"))
     record = running.run(tmp_path / "bad")
     assert record.status == "finished with failures"
     assert [(m.status, bool(m.digest)) for m in record.modules] == [("ok", True), ("diverged", False), ("ok", True)]
@@ -496,7 +496,7 @@ def test_a_diverged_task_is_a_gap_and_the_others_are_learned(tmp_path: Path, mon
 
 def test_a_sequential_run_goes_on_from_the_last_good_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    learn = diverging("learn/1")
+    learn = diverging("learn/toy-1")
 
     def watching(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         started.append(requests[0].adapters[0].digest())
@@ -522,7 +522,7 @@ def test_a_module_that_its_last_step_ruined_is_a_failure(tmp_path: Path, monkeyp
     def ruining(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
         [learned] = trainer.learn(model, requests, *rest)
         bad = {key: tensor * torch.nan for key, tensor in learned.head_params.items()}
-        return [replace(learned, head_params=bad) if requests[0].name == "learn/1" else learned]
+        return [replace(learned, head_params=bad) if requests[0].name == "learn/toy-1" else learned]
 
     monkeypatch.setattr(drive, "learn", ruining)
     record = running.run(tmp_path)
@@ -531,7 +531,7 @@ def test_a_module_that_its_last_step_ruined_is_a_failure(tmp_path: Path, monkeyp
 
 
 def test_without_a_target_module_compositions_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "learn", diverging("learn/2"))
+    monkeypatch.setattr(drive, "learn", diverging("learn/toy-2"))
     record = running.run(tmp_path, compositions=BOTH)
     assert record.warnings == ["compositions skipped: the target toy-2 has no module"]
     assert record.gains == []

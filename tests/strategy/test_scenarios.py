@@ -76,7 +76,7 @@ def test_a_head_grows_by_new_outputs_and_keeps_the_old(tmp_path: Path) -> None:
     record = lab.run(tmp_path, strategy=Sequential(), stream=given)
     heads = [Store(tmp_path / "store").get(module.digest).head for module in record.modules]
     assert [len(head["weight"]) for head in heads] == [2, 4, 6]
-    fresh = Classify().init(lab.encoder().width, 4, generator(0, "head", "learn/1"))
+    fresh = Classify().init(lab.encoder().width, 4, generator(0, "head", "learn/task-1"))
     grown = Sequential().start_head(fresh, heads[0])
     assert torch.equal(grown["weight"][:2], heads[0]["weight"])
     assert torch.equal(grown["weight"][2:], fresh["weight"][2:])
