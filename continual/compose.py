@@ -16,8 +16,10 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.merging.base import Merging
-from continual.recalled import adapters, member, recall
+from continual.pruning.base import Pruner
+from continual.recalled import Recalled, adapters, member, recall
 from continual.request import Learn, Learned
+from continual.resumed import Resumed
 from continual.session import Kept, Session
 from continual.store import Entry
 from continual.stream.base import Task
@@ -66,7 +68,7 @@ def compose(session: Session) -> Stage:
         kept = yield from _mix(session, task, composition, own)
         if kept is not None:
             candidates.append(Candidate(compositions.name_of(composition), kept))
-            candidates += _pruned(session, task, composition, kept)
+            candidates += yield from _pruned(session, task, composition, kept)
     for rule in parts.mergings:
         kept = yield from _merge(session, task, rule, own)
         if kept is not None:
@@ -165,32 +167,55 @@ def _fisher(session: Session, entry: Entry, rows: int) -> information.Vector:
     return information.fisher(session.model, found.adapters[0], found.head, found.head_params, data, rows)
 
 
-def _pruned(session: Session, task: Task, composition: Composition, kept: Kept) -> list[Candidate]:
+def _pruned(
+    session: Session, task: Task, composition: Composition, kept: Kept
+) -> Generator[list[Learn], list[Learned], list[Candidate]]:
     """The composition without the members that it hardly uses, where the run prunes and the composition can be."""
     pruner, name = session.parts.prune, f"{compositions.name_of(composition)}.pruned"
     if pruner is None or not hasattr(composition, "kept"):
         return []
-    if (found := session.kept(name)) is not None:
-        return [Candidate(name, found)]
-    session.parts.progress.begin(f"prune {compositions.name_of(composition)} for {task.name}")
-    full = recall(session.store, kept.module.digest, session.parts.encoder)
+    if (found := session.kept(name)) is None:
+        session.parts.progress.begin(f"prune {compositions.name_of(composition)} for {task.name}")
+        full = recall(session.store, kept.module.digest, session.parts.encoder)
+        try:
+            less = _keeping(composition, _choice(session, task, full, pruner))
+        except ContinualError as error:
+            _skip(session, name, str(error))
+            return []
+        found = yield from _trained_on(session, task, kept, full, less, name, pruner.epochs)
+        session.parts.progress.end(session.outcome(found))
+    return [Candidate(name, found)] if found.module.status == "ok" else []
+
+
+def _choice(session: Session, task: Task, full: Recalled, pruner: Pruner) -> prune.Kept:
+    """What stays, by the weights and the scores of validation rows."""
+
+    def scored(less: prune.Kept) -> float:
+        assert full.composition is not None
+        replace(full, composition=_keeping(full.composition, less)).install(session.model)
+        return session.valid_score(task, full.head_params)
+
     full.install(session.model)
     with compositions.Watch(session.model) as watch:
         session.valid_score(task, full.head_params)
+    return pruner.choose(watch.shares(), scored)
 
-    def scored(less: prune.Kept) -> float:
-        replace(full, composition=_keeping(composition, less)).install(session.model)
-        return session.valid_score(task, full.head_params)
 
-    try:
-        chosen = pruner.choose(watch.shares(), scored)
-    except ContinualError as error:
-        _skip(session, name, str(error))
-        return []
-    tensors = {key: t for key, t in full.mixers.items() if chosen.get(key.rsplit("/", 1)[0]) != ()}
-    found = session.derive(name, task, kept, folder.arguments(_keeping(composition, chosen)), tensors, scored(chosen))
-    session.parts.progress.end(session.outcome(found))
-    return [Candidate(name, found)]
+def _trained_on(
+    session: Session, task: Task, kept: Kept, full: Recalled, less: Composition, name: str, epochs: int
+) -> Generator[list[Learn], list[Learned], Kept]:
+    """The pruned composition, stored: as it is without epochs, else after its mixers and the head went on learning."""
+    gone = {address for address, members in less.kept.items() if not members}  # type: ignore[attr-defined]
+    mixers = {key: tensor for key, tensor in full.mixers.items() if key.rsplit("/", 1)[0] not in gone}
+    if not epochs:
+        replace(full, composition=less, mixers=mixers).install(session.model)
+        score = session.valid_score(task, full.head_params)
+        return session.derive(name, task, kept, folder.arguments(less), mixers, score)
+    request = session.request(name, task, full.adapters, composition=Resumed(less, mixers, epochs))
+    [learned] = yield [replace(request, head_params=full.head_params)]
+    _require_unchanged(session, session.model.loaded)
+    how = {"derived_from": kept.module.digest}
+    return session.keep(name, task, replace(request, composition=less), learned, full.card.parents, name, how)
 
 
 def _keeping(composition: Composition, kept: prune.Kept) -> Composition:

@@ -19,7 +19,7 @@ LAYERS = [
     "adapter",
     "encoder store bank prune",
     "composition strategy predict parallel space information merging pruning router",
-    "exchange recalled task_inference outputs memories",
+    "exchange recalled resumed task_inference outputs memories",
     "request slots",
     "member choose",
     "learner evaluate progress",

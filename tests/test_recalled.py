@@ -30,6 +30,7 @@ from continual.stream.text import Reader
 from tests import running, tiny
 
 RULES = tuple(merging(name, {}) for name in folder.names("continual.merging"))
+FUSIONS = ("fusion", "fusion.pruned")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,33 @@ def test_pruning_by_validation_keeps_its_promise(tmp_path: Path) -> None:
     assert full.valid_score is not None
     assert pruned.valid_score is not None
     assert pruned.valid_score >= full.valid_score
+
+
+def test_a_pruned_fusion_that_is_trained_on_starts_from_what_the_full_one_had_learned(tmp_path: Path) -> None:
+    """One step at a rate of next to nothing moves next to nothing, and what is stored is the smaller one."""
+    slow = Fusion(lr=1e-12, epochs=1)
+    record = running.run(tmp_path, compositions=(slow,), prune=Top(keep=1, epochs=1))
+    assert record.warnings == []
+    store = Store(tmp_path / "store")
+    full, pruned = (next(m for m in record.modules if m.method == name) for name in ("fusion", "fusion.pruned"))
+    assert (pruned.parents, pruned.steps) == (full.parents, full.steps)
+    entries = [store.get(module.digest) for module in (full, pruned)]
+    assert entries[1].card.origin["derived_from"] == full.digest
+    assert all(len(members) == 1 for members in entries[1].card.arguments["kept"].values())
+    for name, tensor in entries[1].tensors.items():
+        torch.testing.assert_close(tensor, entries[0].tensors[name], rtol=0, atol=1e-9)
+
+
+def test_training_after_pruning_moves_the_attention_and_the_head_and_no_member(tmp_path: Path) -> None:
+    record = running.run(tmp_path, compositions=(Fusion(lr=1e-2, epochs=1),), prune=Top(keep=2, epochs=3))
+    store = Store(tmp_path / "store")
+    full, pruned = (store.get(next(m.digest for m in record.modules if m.method == n)) for n in FUSIONS)
+    moved = [name for name, tensor in pruned.tensors.items() if not tensor.equal(full.tensors[name])]
+    assert any(name.endswith("/query") for name in moved)
+    assert not pruned.head["weight"].equal(full.head["weight"])
+    assert record.modules_unchanged
+    with pytest.raises(ContinualError, match="prune.epochs must be 0"):
+        Top(epochs=-1)
 
 
 def test_a_pruning_without_a_fusion_is_refused_and_one_that_leaves_nothing_is_skipped(tmp_path: Path) -> None:
