@@ -79,6 +79,7 @@ class Parts:
                 "trainer.gradient_checkpointing=true computes layers again with the encoder's own weights, and "
                 f"method={method.name_of(self.method)} changes them; set it to false"
             )
+        self.strategy.check(self.method)
         _ = self.outputs  # a stream that one head cannot answer is refused now
         self._check_reading()
         self._check_compositions()

@@ -12,6 +12,7 @@ from continual.adapter import Adapter
 from continual.encoder.group import Group
 from continual.errors import ContinualError
 from continual.method import hat, name_of
+from continual.method.base import Described
 from continual.strategy.base import Rule, Stage, Strategy
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ class HAT(Strategy):
                 f"expected strategy.s_max above 1 and strategy.strength of 0 or more, got {self.s_max}, {self.strength}"
             )
 
-    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
+    def check(self, method: Described) -> None:
         """Raises ContinualError for a method without gates."""
-        if not isinstance(fresh.method, hat.HAT):
+        if not isinstance(method, hat.HAT):
             raise ContinualError(
                 "strategy=hat opens and closes units of a module that has gates: expected method=hat, "
-                f"got method={name_of(fresh.method)}; choose method=hat, or another strategy"
+                f"got method={name_of(method)}; choose method=hat, or another strategy"
             )
+
+    def start(self, fresh: Adapter, stage: Stage) -> Adapter:
         if stage.newest is None:
             return fresh
         own = {address: {"embedding": params["embedding"]} for address, params in fresh.params.items()}

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from continual.adapter import Adapter
 from continual.errors import ContinualError
 from continual.method import name_of
-from continual.method.base import Bundled
+from continual.method.base import Bundled, Described, Spread
 from continual.strategy.base import Stage, Strategy
 from continual.stream.base import Task
 from continual.stream.sample import draws
@@ -24,8 +24,6 @@ class Warm(Strategy):
     Text embedding (Vu et al. 2020, "Exploring and predicting transferability across NLP tasks"): μ is the mean of the
     bare encoder's features, here over at most ``sample`` training rows, drawn by f(seed, task). Of equals the oldest is
     taken; a task whose module diverged is passed over. Each task is answered by its own module.
-
-    Raises ContinualError where the method is stored as another than it is learned as: it cannot be gone on with.
     """
 
     sample: int = 256
@@ -34,19 +32,22 @@ class Warm(Strategy):
         if self.sample < 1:
             raise ContinualError(f"strategy.sample must be at least 1, got {self.sample}")
 
+    def check(self, method: Described) -> None:
+        """Raises ContinualError for a method that is stored as another: it cannot be gone on with."""
+        stored = method.settled if isinstance(method, Spread | Bundled) else method
+        if kinds(stored) != kinds(method):
+            raise ContinualError(
+                f"strategy warm goes on with stored modules, and what is learned as {' + '.join(kinds(method))} is "
+                f"stored as {' + '.join(kinds(stored))}; choose method={name_of(stored)}"
+            )
+
     def start(self, fresh: Adapter, stage: Stage) -> Adapter:
         known = [(t, a) for t, a in zip(stage.tasks[:-1], stage.past, strict=True) if a is not None]
         if not known:
             return fresh
         own = self.mean(stage.task, stage)
         likeness = [float(cosine_similarity(own, self.mean(task, stage), dim=0)) for task, _ in known]
-        task, nearest = known[max(range(len(known)), key=likeness.__getitem__)]
-        if kinds(nearest) != kinds(fresh):
-            raise ContinualError(
-                f"strategy warm: the module of task {task.name!r} is stored as {' + '.join(kinds(nearest))}, and is "
-                f"learned as {' + '.join(kinds(fresh))}: it cannot be gone on with; "
-                f"choose method={name_of(nearest.method)}"
-            )
+        _, nearest = known[max(range(len(known)), key=likeness.__getitem__)]
         params = {at: {name: t.clone() for name, t in own.items()} for at, own in nearest.params.items()}
         return replace(nearest, params=params)
 
@@ -56,7 +57,7 @@ class Warm(Strategy):
         return stage.bare([task.train[row] for row in sorted(order[: self.sample].tolist())]).double().mean(0)
 
 
-def kinds(adapter: Adapter) -> list[str]:
-    """The names of its methods: its own, and of a bundle those of the parts."""
-    parts = adapter.method.parts.values() if isinstance(adapter.method, Bundled) else ()
-    return [name_of(adapter.method), *map(name_of, parts)]
+def kinds(method: Described) -> list[str]:
+    """Its name, and of a bundle those of the parts."""
+    parts = method.parts.values() if isinstance(method, Bundled) else ()
+    return [name_of(method), *map(name_of, parts)]

@@ -26,7 +26,7 @@ from continual.strategy import hat
 from continual.strategy.base import Stage
 from continual.strategy.hat import HAT
 from continual.stream.text import Reader
-from tests import tiny
+from tests import running, tiny
 from tests.strategy import lab
 
 METHOD = Gated(reduction_factor=8, layers="0-1")
@@ -88,11 +88,10 @@ def test_a_task_goes_on_with_the_last_weights_and_an_embedding_of_its_own() -> N
         assert all(torch.equal(p[name], newer.params[address][name]) for name in ("down", "down_bias", "up"))
 
 
-def test_a_method_without_gates_is_refused() -> None:
-    model = tiny.adapted()
-    new = fresh(Bottleneck(), model.shapes, model.weights, 0, model.absent)
+def test_a_method_without_gates_is_refused_when_the_run_is_built(tmp_path: Path) -> None:
     with pytest.raises(ContinualError, match=r"expected method=hat, got method=bottleneck; choose method=hat"):
-        HAT().start(new, stage())
+        running.parts(tmp_path, strategy=HAT(), method=Bottleneck())
+    assert running.parts(tmp_path, strategy=HAT(), method=METHOD).strategy == HAT()
 
 
 @pytest.mark.parametrize(("name", "value"), [("s_max", 1.0), ("strength", -0.1), ("s_max", math.nan)])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from continual.adapter import Adapter
 from continual.errors import ContinualError
+from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
-from continual.method.prefix import Prefix
+from continual.method.bundle import Bundle
+from continual.method.prefix_mlp import PrefixMLP
 from continual.strategy.base import Stage
 from continual.strategy.warm import Warm
 from continual.stream.base import Example, Rows, Task
+from tests import running
 
 
 def adapter(value: float) -> Adapter:
@@ -51,9 +56,19 @@ def test_a_module_that_diverged_is_passed_over() -> None:
     assert started.params["0/ffn"]["down"].tolist() == [3.0, 3.0]
 
 
-def test_a_module_of_another_method_is_refused() -> None:
-    with pytest.raises(ContinualError, match="stored as prefix, and is learned as bottleneck"):
-        Warm().start(adapter(0.0), stage(TEXTS[:2], [Adapter(Prefix(), {})]))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (PrefixMLP(), "learned as prefix_mlp is stored as prefix; choose method=prefix"),
+        (Bundle({"prefix_mlp": {}, "lora": {}}), r"bundle \+ prefix_mlp \+ lora is stored as bundle \+ prefix \+ lora"),
+    ],
+)
+def test_a_method_that_is_stored_as_another_is_refused_when_the_run_is_built(
+    method: Described, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ContinualError, match=why):
+        running.parts(tmp_path, strategy=Warm(), method=method)
+    assert running.parts(tmp_path, strategy=Warm(), method=Bundle()).method == Bundle()
 
 
 def test_only_so_many_rows_are_read_and_the_seed_says_which() -> None:
