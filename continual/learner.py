@@ -167,11 +167,11 @@ class Learner(pl.LightningModule):
         self.slots = Slots([*self.model.slices(), *self.bank.slices()], [], count)
 
     def _result(self, member: Member, state: State, memory: Memory, seconds: float) -> Learned:
-        module = (
-            self.requests[member.index].adapters[0].size
-            if self.composition is None
-            else sum(p.numel() for p in self.slots.whole)
-        )
+        if self.composition is None:
+            held = sum(rule.held() for rule in self.rules if rule.member is member)
+            module = self.requests[member.index].adapters[0].size - held
+        else:
+            module = sum(p.numel() for p in self.slots.whole)
         return Learned(
             adapter=state.adapter,
             head_params=state.head_params,

@@ -89,6 +89,10 @@ class Rule:
         """After the last step, with the module as it will be stored: what the next task's rule finds in its stage."""
         return {}
 
+    def held(self) -> int:
+        """How many of the module's numbers stay what they were, and are not trained."""
+        return 0
+
 
 class Strategy:
     """What is learned from what.
@@ -105,6 +109,10 @@ class Strategy:
 
     def check(self, method: Described) -> None:
         """When a run is built. Raises ContinualError for a method that the strategy cannot work with."""
+
+    def last(self, method: Described, tasks: int) -> Described:
+        """The method as which the module of the last of so many tasks is stored: another where modules grow."""
+        return method
 
     def start(self, fresh: Adapter, stage: Stage) -> Adapter:
         """The module that the task starts from: a fresh one, or one of the past; one that is shared goes on."""
