@@ -2,6 +2,7 @@
 
     python benchmarks/composition/effect.py fusion  --packed effect.json.gz [--gpu] [--targets cr] [--rows 100]
     python benchmarks/composition/effect.py unipelt --packed effect.json.gz [--gpu] [--targets cr] [--rows 100]
+    python benchmarks/composition/effect.py fusion  --packed effect.json.gz --prune-epochs 5 --records FOLDER/prune-5
     python benchmarks/composition/effect.py nli     --packed effect.json.gz --encoder google-bert/bert-base-uncased
 
 ``effect_data.py`` makes the pack. fusion: for each target, number of rows and seed the head alone, a bottleneck, fusion
@@ -116,6 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--source-epochs", type=int, default=5)
     parser.add_argument("--fusion-lr", type=float, default=3e-4)
     parser.add_argument("--regularizer", type=float, default=0.01, help="of fusion's value matrix")
+    parser.add_argument("--prune-epochs", type=int, default=0, help="for which a pruned fusion is trained on")
     parser.add_argument("--bundle", default="unipelt", help="the method that is held against its parts")
     parser.add_argument("--factor", type=float, default=1.0, help="times the rate that each method names, of unipelt")
     parser.add_argument("--group", type=int, default=30, help="modules that are learned together")
@@ -129,7 +131,11 @@ def _options() -> argparse.Namespace:
 
 def _cases(pack: Pack, options: argparse.Namespace, setting: Mapping[str, Any]) -> Iterator[Case]:
     """Those that are not in the records yet."""
-    names = ("bundle", "factor") if options.what == "unipelt" else ("source_epochs", "fusion_lr", "regularizer")
+    names = (
+        ("bundle", "factor")
+        if options.what == "unipelt"
+        else ("source_epochs", "fusion_lr", "regularizer", "prune_epochs")
+    )
     own = {name: getattr(options, name) for name in names}
     for name in options.targets:
         task = pack.targets[name]
@@ -162,7 +168,7 @@ def _fused(
 ) -> dict[str, Any]:
     fusion = Fusion(regularizer=options.regularizer, lr=options.fusion_lr)
     job = (f"{case.task.name}/{case.rows}/fusion-{variant}", case.seed, options.epochs)
-    found = school.compose(case.task, fusion, members, before.head, job)
+    found = school.compose(case.task, fusion, members, before.head, job, options.prune_epochs)
     return {**found.scores, "attention": found.attention, "pruned": found.pruned}
 
 

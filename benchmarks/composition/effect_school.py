@@ -23,6 +23,7 @@ from continual.method.base import Described, Params
 from continual.predict import answers
 from continual.progress import Progress
 from continual.request import Learn, Learned, Recipe
+from continual.resumed import Resumed
 from continual.score import named as score_named
 from continual.score.base import value
 from continual.store.card import Card, EncoderRef
@@ -89,11 +90,18 @@ class School:
                 yield module, self._scores(job.task, bank, index if len(part) > 1 else None)
 
     def compose(
-        self, task: Task, fusion: Fusion, adapters: Sequence[Adapter], start: Params, job: tuple[str, int, int]
+        self,
+        task: Task,
+        fusion: Fusion,
+        adapters: Sequence[Adapter],
+        start: Params,
+        job: tuple[str, int, int],
+        prune_epochs: int = 0,
     ) -> Composed:
         """What a fusion over the frozen adapters comes to, with all of them and with ``PRUNED`` at each site.
 
-        ``start``: the head that it goes on from · ``job``: its name, seed and epochs
+        ``start``: the head that it goes on from · ``job``: its name, seed and epochs · ``prune_epochs``: for which what
+        is left is trained on
         """
         name, seed, epochs = job
         wanted = self._request(task, tuple(adapters), start, fusion.lr or adapters[0].method.lr, name, seed, epochs)
@@ -108,6 +116,11 @@ class School:
             scores["test"] = self._score(task, task.test, bank, None)
         attention = {address: [round(w, 4) for w in means] for address, means in watch.means().items()}
         few = replace(fusion, kept=prune.most_attended(shares, PRUNED))
+        if prune_epochs:
+            again = replace(wanted, recipe=Recipe(epochs=prune_epochs), head_params=learned.head_params)
+            again = replace(again, composition=Resumed(few, learned.mixers))
+            [learned] = learn(self.model, [again], self.machine, _silent())
+            bank = self._bank([(wanted.head, _sound(learned).head_params)])
         compositions.restore(self.model, few, adapters, learned.mixers)
         pruned = self._scores(task, bank, None)
         self.model.mix(None)

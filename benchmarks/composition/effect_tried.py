@@ -11,6 +11,9 @@ from typing import Any
 from effect_report import CHOICE, PARTS, RELATED, Cell, cells, gain, read, spread, table
 
 PRUNED_BAR = 0.3
+PRUNE = "prune-"
+"""How folders of the same setting begin in which a pruned fusion was trained on."""
+BOTH = ("own", "sources")
 RATES = ("as above", "third", "half", "double")
 """Folders of the same setting at other rates."""
 
@@ -18,34 +21,41 @@ RATES = ("as above", "third", "half", "double")
 def section(records: Path) -> list[str]:
     """Nothing where there are no records."""
     folders = {"as above": records, **{path.name: path for path in sorted((records / "tried").glob("*"))}}
-    return [*_pruned(read(records, "fusion")), *_fusions(folders), *_bundles(folders)]
+    return [*_pruned(folders), *_fusions(folders), *_bundles(folders)]
 
 
-def _pruned(records: Mapping[str, Any]) -> list[str]:
-    """Two members a site, those of the largest mean weight on the validation rows; nothing is learned afterwards."""
-    lines, losses = [["target", "score", "rows", "sources + own", "sources"]], {"own": [], "sources": []}
-    for target, record in records.items():
-        score = record["setting"]["score"]
-        for rows in sorted({int(key.split("/")[0]) for key in record["rows"]}):
-            entries = [entry for key, entry in record["rows"].items() if key.startswith(f"{rows}/")]
-            if not all("pruned" in entry[v] for entry in entries for v in losses):
-                continue
-            lost = {v: [100 * (e[v]["pruned"]["test"][score] - e[v]["test"][score]) for e in entries] for v in losses}
-            lines.append(
-                [target, score.replace("_", " "), str(rows), *(spread(values, "+") for values in lost.values())]
-            )
-            for variant, values in lost.items():
-                losses[variant].append(mean(values))
+def _pruned(folders: Mapping[str, Path]) -> list[str]:
+    """Two members a site, those of the largest mean weight on the validation rows."""
+    lines: list[list[str]] = [["target", "score", "rows", "trained on for", "sources + own", "sources"]]
+    losses: dict[int, dict[str, list[float]]] = {}
+    for name in ("as above", *(name for name in folders if name.startswith(PRUNE))):
+        for target, record in read(folders[name], "fusion").items():
+            epochs, score = record["setting"].get("prune_epochs", 0), record["setting"]["score"]
+            for rows in sorted({int(key.split("/")[0]) for key in record["rows"]}):
+                entries = [entry for key, entry in record["rows"].items() if key.startswith(f"{rows}/")]
+                lost = {v: [100 * (e[v]["pruned"]["test"][score] - e[v]["test"][score]) for e in entries] for v in BOTH}
+                shown = [spread(values, "+") for values in lost.values()]
+                lines.append([target, score.replace("_", " "), str(rows), f"{epochs} epochs", *shown])
+                for variant, values in lost.items():
+                    losses.setdefault(epochs, {v: [] for v in BOTH})[variant].append(mean(values))
     if len(lines) == 1:
         return []
-    said = "; ".join(
+    title = "### What a fusion's score loses by pruning to two members a site"
+    intro = (
+        "Those of the largest mean attention on the validation rows stay; afterwards the mixers and the head go on "
+        "training for so many epochs. Test rows."
+    )
+    said = [f"- {_lost(epochs, found)}; bar: {PRUNED_BAR} points" for epochs, found in sorted(losses.items())]
+    return [title, "", intro, "", *table(lines), "", *said, ""]
+
+
+def _lost(epochs: int, losses: Mapping[str, Sequence[float]]) -> str:
+    each = (
         f"{name}: mean {mean(losses[v]):+.2f}, {sum(loss < -PRUNED_BAR for loss in losses[v])} of {len(losses[v])} "
         f"lose more than {PRUNED_BAR}"
-        for v, name in (("own", "sources + own"), ("sources", "the sources alone"))
+        for v, name in zip(BOTH, ("sources + own", "the sources alone"), strict=True)
     )
-    title = "### What a fusion's score loses by pruning to two members a site"
-    intro = "Those of the largest mean attention on the validation rows stay; nothing is trained afterwards. Test rows."
-    return [title, "", intro, "", *table(lines), "", f"- {said}; bar: {PRUNED_BAR} points", ""]
+    return f"trained on for {epochs} epochs: {'; '.join(each)}"
 
 
 def _fusions(folders: Mapping[str, Path]) -> list[str]:
@@ -53,7 +63,7 @@ def _fusions(folders: Mapping[str, Path]) -> list[str]:
     lines = [["setting", "fusion rate", "regulariser", "epochs", *_columns()]]
     for name, folder in folders.items():
         records = read(folder, "fusion")
-        if not set(RELATED) <= records.keys():
+        if name.startswith(PRUNE) or not set(RELATED) <= records.keys():
             continue
         said = records[RELATED[0]]["setting"]
         found = [_at(records[target], 100) for target in RELATED]
