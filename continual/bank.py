@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from continual.head.base import Head
+from continual.head.base import COMMON, Head
 from continual.method.base import Params
 from continual.types import States
 
@@ -29,8 +29,9 @@ class HeadBank(nn.Module):
     def __init__(self, heads: Sequence[tuple[Head, Params]], *, train: Collection[int] = ()) -> None:
         super().__init__()
         kinds: dict[object, list[int]] = {}
-        for index, (head, _) in enumerate(heads):
-            kinds.setdefault((head.path(), index in train), []).append(index)
+        for index, (head, params) in enumerate(heads):
+            common = tuple((name, params[name].shape) for name in sorted(COMMON & params.keys()))
+            kinds.setdefault((head.path(), common, index in train), []).append(index)
         self.count = len(heads)
         self.groups = nn.ModuleList(
             _Kind(owners, [heads[i] for i in owners], len(heads), owners[0] in train) for owners in kinds.values()
@@ -77,10 +78,12 @@ class _Kind(nn.Module):
     def __init__(self, owners: list[int], heads: list[tuple[Head, Params]], count: int, train: bool) -> None:
         super().__init__()
         self.owners, self.head = tuple(owners), heads[0][0]
-        self.sizes = [len(next(iter(p.values()))) for _, p in heads]
+        self.sizes = [len(next(t for name, t in p.items() if name not in COMMON)) for _, p in heads]
         widest = max(self.sizes)
-        stack = {name: torch.stack([_pad(p[name], widest) for _, p in heads]) for name in heads[0][1]}
-        self.stack = nn.ParameterDict({name: nn.Parameter(t, requires_grad=train) for name, t in stack.items()})
+        self.stack = nn.ParameterDict()
+        for name in heads[0][1]:
+            own = [p[name] if name in COMMON else _pad(p[name], widest) for _, p in heads]
+            self.stack[name] = nn.Parameter(torch.stack(own), requires_grad=train and name not in COMMON)
         slot = torch.full((count,), -1)
         slot[owners] = torch.arange(len(owners))
         self.register_buffer("slot", slot, persistent=False)
@@ -95,7 +98,9 @@ class _Kind(nn.Module):
         return logits.masked_fill(~wide, float("-inf"))
 
     def take(self, slot: int) -> Params:
-        return {name: t[slot, : self.sizes[slot]].detach().cpu().clone() for name, t in self.stack.items()}
+        size = self.sizes[slot]
+        own = {name: t[slot] if name in COMMON else t[slot, :size] for name, t in self.stack.items()}
+        return {name: t.detach().cpu().clone() for name, t in own.items()}
 
 
 def _pad(tensor: Tensor, size: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Moments:
-    """Of one task: n_c, Σ x and Σ_c Σ_{x∈c} (x − μ_c)(x − μ_c)ᵀ. Classes without a row are left out.
+    """Of some rows: n_c, Σ x and Σ_c Σ_{x∈c} (x − μ_c)(x − μ_c)ᵀ.
 
     The scatter is taken about the class means at once, not as Σ x xᵀ − n μ μᵀ, which loses digits where means are
     large.
@@ -27,17 +27,42 @@ class Moments:
 
     @property
     def means(self) -> Tensor:
-        """(C, d)."""
-        return self.total / self.count[:, None]
+        """(C, d); 0 of a class without a row."""
+        return self.total / self.count.clamp_min(1)[:, None]
 
 
 def moments(features: Tensor, labels: Tensor) -> Moments:
-    """Of (n, d) features and their (n,) classes."""
+    """Of (n, d) features and their (n,) classes; those without a row are left out."""
+    found, own = labels.unique(return_inverse=True)
+    return moments_of(features, own, len(found))
+
+
+def moments_of(features: Tensor, labels: Tensor, classes: int) -> Moments:
+    """The same of the classes 0 … C − 1, whether they have rows or not."""
     x = features.double()
-    _, own, count = labels.unique(return_inverse=True, return_counts=True)
-    total = x.new_zeros(len(count), x.shape[1]).index_add(0, own, x)
-    centred = x - (total / count[:, None])[own]
-    return Moments(count.double(), total, centred.T @ centred)
+    count = labels.bincount(minlength=classes).double()
+    total = x.new_zeros(classes, x.shape[1]).index_add(0, labels, x)
+    centred = x - (total / count.clamp_min(1)[:, None])[labels]
+    return Moments(count, total, centred.T @ centred)
+
+
+def joined(known: Moments, new: Moments) -> Moments:
+    """Of the rows of both. Class c of one is class c of the other, and ``new`` may have more of them.
+
+    S = S_a + S_b + Σ_c n_a n_b / (n_a + n_b) · δ δᵀ with δ = μ_a − μ_b (Chan et al. 1979): up to rounding what
+    ``moments_of`` gives for all rows at once, in whatever order they came.
+    """
+    classes = len(new.count)
+    a = Moments(grown(known.count, classes), grown(known.total, classes), known.scatter)
+    weight = a.count * new.count / (a.count + new.count).clamp_min(1)
+    apart = a.means - new.means
+    between = (weight[:, None] * apart).T @ apart
+    return Moments(a.count + new.count, a.total + new.total, a.scatter + new.scatter + between)
+
+
+def grown(tensor: Tensor, size: int) -> Tensor:
+    """With zeros behind the first axis, up to ``size`` of them."""
+    return torch.cat([tensor, tensor.new_zeros(size - len(tensor), *tensor.shape[1:])])
 
 
 def shared_covariance(tasks: Sequence[Moments], shrinkage: float) -> Tensor:
@@ -46,7 +71,7 @@ def shared_covariance(tasks: Sequence[Moments], shrinkage: float) -> Tensor:
     Where there is no scatter (one row a class), I.
     """
     scatter = sum_of([task.scatter for task in tasks])
-    rows = sum_of([task.count.sum() - len(task.count) for task in tasks])
+    rows = sum_of([(task.count - 1).clamp_min(0).sum() for task in tasks])
     width = len(scatter)
     identity = torch.eye(width, dtype=scatter.dtype)
     scale = scatter.trace() / width

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual.errors import ContinualError
+from continual.head.base import COMMON
 from continual.head.classify import Classify
 from continual.method.base import Params
 from continual.stream.base import Example, Rows, Scenario, Task
@@ -78,7 +79,8 @@ class Outputs:
 
     def own(self, params: Params, index: int) -> Params:
         """Of the one head what answers a task's labels, as a head of the task alone."""
-        return {name: tensor[list(self.of(index))] for name, tensor in params.items()}
+        own = list(self.of(index))
+        return {name: tensor if name in COMMON else tensor[own] for name, tensor in params.items()}
 
     @cached_property
     def _of(self) -> list[tuple[int, ...]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
+from continual import closed
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
 from continual.ledger import Cell
@@ -21,6 +22,7 @@ from continual.route import route
 from continual.score.base import Floats
 from continual.session import Session
 from continual.stages import answering, own_head, request_of
+from continual.strategy.base import Closed
 from continual.stream.lint import check
 from continual.summary import summarize
 
@@ -79,7 +81,10 @@ def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned]
         return
     task, request = request_of(session, index)
     parts.progress.begin(what)
-    [learned] = yield [request]
+    if isinstance(parts.strategy, Closed):
+        learned = yield from closed.learned(session, request, parts.strategy)
+    else:
+        [learned] = yield [request]
     kept = session.keep(key, task, request, learned)
     parts.progress.end(session.outcome(kept))
 

@@ -14,6 +14,9 @@ from continual.stream.base import Example, Rows
 from continual.stream.text import Reader
 from continual.stream.units import Encoded
 
+COMMON = frozenset({"projection"})
+"""Names of tensors that all outputs of a head have in common; they are drawn, never trained, and never padded."""
+
 
 class Head(Protocol):
     """One kind of question. Its tensors are small, stored beside the adapter, and stacked like one.
@@ -22,8 +25,9 @@ class Head(Protocol):
     scores  the files of ``continual/score`` that can judge its answers; the first does where a task names none
     classes whether an answer is one of the task's labels, so that the mean of a class means something
 
-    The first axis of every tensor is the head's outputs. Beside a head with more of them a head is padded to as many: a
-    logit that is not its own is -inf, which ``loss`` and ``decode`` must take as a label that is never meant.
+    The first axis of every tensor is the head's outputs, but for those in ``COMMON``. Beside a head with more outputs a
+    head is padded to as many: a logit that is not its own is -inf, which ``loss`` and ``decode`` must take as a label
+    that is never meant.
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]]

@@ -21,6 +21,8 @@ from continual.stream.units import Encoded
 class Classify:
     """logits = W h + b, h the pooled states; loss = cross-entropy; the answer is the index of the largest logit.
 
+    Where the head has a projection P (M, d), as those of strategy ranpac, relu(P h) stands in the place of h.
+
     W (C, d) is drawn from N(0, 0.02) and b is zero, as in BERT's heads. A pair of texts is read as the encoder's
     tokenizer joins two segments.
     """
@@ -47,7 +49,8 @@ class Classify:
         return {"weight": torch.randn(labels, d, generator=rng) * 0.02, "bias": torch.zeros(labels)}
 
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
-        return F.linear(states, p["weight"], p["bias"])
+        read = F.relu(F.linear(states, p["projection"])) if "projection" in p else states
+        return F.linear(read, p["weight"], p["bias"])
 
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")

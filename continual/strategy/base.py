@@ -128,3 +128,29 @@ class Strategy:
 
     def rule(self, member: Member, stage: Stage) -> Rule:
         return Rule(member, stage)
+
+
+class Closed(Strategy):
+    """One head for all tasks, computed from sums over features: no row is seen again, no old output forgotten.
+
+    The features are those of one module, which must not change. It is trained on the first task (first-session
+    adaptation: Panos et al. 2023), with a head that is then dropped; a method without values, as ``head``, is not
+    trained at all and leaves the encoder bare. ``continual/closed.py`` goes through a task.
+    """
+
+    shared: ClassVar[bool] = True
+    one_head: ClassVar[bool] = True
+
+    def start_head(self, fresh: Params, known: Params) -> Params:
+        return fresh
+
+    def gather(self, stage: Stage, features: Tensor, labels: Tensor) -> Memory:
+        """Sums over all tasks so far: those in ``stage.memory``, and over the task's (n, d) features and (n,) outputs.
+
+        "count" among them is how many rows each output has; there is one for each of ``stage.task.labels``.
+        """
+        raise NotImplementedError
+
+    def solve(self, sums: Memory) -> Params:
+        """The head (``head/classify.py``) that the sums give."""
+        raise NotImplementedError

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from continual import drive, folder
+from continual import folder
 from continual.request import Recipe
+from continual.session import Session
 from continual.store.store import Store
 from continual.strategy.base import Strategy
 from continual.stream.base import Scenario
@@ -22,7 +23,7 @@ APART = [(name, scenario) for name in NAMES for scenario in ("task", "class")]
 
 
 def made(name: str) -> Strategy:
-    return folder.made("continual.strategy", name, {})
+    return folder.made("continual.strategy", name, lab.OPTIONS.get(name, {}))
 
 
 def given(name: str) -> dict[str, Any]:
@@ -44,21 +45,21 @@ def test_it_learns_every_task_and_each_is_scored(name: str, scenario: Scenario, 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     name: str, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed before the third task: what the strategy must remember of two is on disk."""
+    """It is killed before the third task is stored: what the strategy must remember of two is on disk."""
     asked = given(name) | {"stream": lab.stream(scenario, rows=16)}
     whole = running.results(lab.run(tmp_path / "whole", **asked))
-    learn, calls = drive.learn, []
+    keep, calls = Session.keep, []
 
     def until_third(*arguments):
         calls.append(None)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return learn(*arguments)
+        return keep(*arguments)
 
-    monkeypatch.setattr(drive, "learn", until_third)
+    monkeypatch.setattr(Session, "keep", until_third)
     with pytest.raises(KeyboardInterrupt):
         lab.run(tmp_path / "again", **asked)
-    monkeypatch.setattr(drive, "learn", learn)
+    monkeypatch.setattr(Session, "keep", keep)
     assert running.results(lab.run(tmp_path / "again", **asked)) == whole
 
 
