@@ -15,7 +15,7 @@ from tests import running
 
 CONF = Path(continual.conf.__file__).parent
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
-CORE = {"isolated", "naive", "joint", "replay", "ewc", "routed"}
+CORE = {"isolated", "naive", "joint", "replay", "ewc", "olora", "routed"}
 TINY = [*running.OVERRIDES, "stream.count=2"]
 ONE_HEAD = {"joint", "replay"}
 Command = Callable[..., running.Ended]
