@@ -80,10 +80,11 @@ class _Kind(nn.Module):
         self.owners, self.head = tuple(owners), heads[0][0]
         self.sizes = [len(next(t for name, t in p.items() if name not in COMMON)) for _, p in heads]
         widest = max(self.sizes)
-        self.stack = nn.ParameterDict()
+        made: dict[str, nn.Parameter] = {}
         for name in heads[0][1]:
             own = [p[name] if name in COMMON else _pad(p[name], widest) for _, p in heads]
-            self.stack[name] = nn.Parameter(torch.stack(own), requires_grad=train and name not in COMMON)
+            made[name] = nn.Parameter(torch.stack(own), requires_grad=train and name not in COMMON)
+        self.stack = nn.ParameterDict(made)  # which sorts the names
         slot = torch.full((count,), -1)
         slot[owners] = torch.arange(len(owners))
         self.register_buffer("slot", slot, persistent=False)
