@@ -12,7 +12,6 @@ from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.hat import HAT
 from continual.method.lora import LoRA
-from continual.method.lora import LoRA
 from continual.report.record import Record
 from continual.request import Recipe
 from continual.stream.base import Example, Scenario, Stream, Task
