@@ -12,6 +12,7 @@ from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.hat import HAT
 from continual.method.lora import LoRA
+from continual.method.prompt import Prompt
 from continual.report.record import Record
 from continual.request import Recipe
 from continual.stream.base import Example, Scenario, Stream, Task
@@ -20,7 +21,7 @@ from tests import running, tiny
 WORDS = ("apple", "pear", "north", "south", "iron", "gold", "here", "there", "now", "then")
 SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
 METHOD = Bottleneck(reduction_factor=2)
-METHODS: dict[str, Described] = {"hat": HAT(reduction_factor=2), "olora": LoRA(rank=2)}
+METHODS: dict[str, Described] = {"hat": HAT(reduction_factor=2), "olora": LoRA(rank=2), "progressive": Prompt(length=4)}
 """What a strategy that works with some methods only is tested with; the others with ``METHOD``."""
 OPTIONS: dict[str, dict[str, Any]] = {"ranpac": {"features": 64}}
 """Of a strategy whose defaults are too much for a test of seconds."""
