@@ -49,7 +49,11 @@ def build(config: DictConfig) -> Parts:
 
     Raises ContinualError for a value that is missing, unknown, of the wrong kind, or that looks like a secret.
     """
-    plain = _plain(config)
+    return of(_plain(config))
+
+
+def of(plain: dict[str, Any]) -> Parts:
+    """The same from plain values, with tuples for lists: what a record has as its configuration."""
     refuse(plain)
     _check_plain(plain)
     if plain["threads"]:

@@ -1,4 +1,4 @@
-"""The command line: ``continual run``, ``sweep`` and ``store``. The only place that knows argv."""
+"""The command line: ``continual run``, ``sweep``, ``store`` and ``orders``. The only place that knows argv."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ continual: small modules on one frozen encoder: learned, stored, composed, measu
   continual store [FOLDER]                     list the stored modules and verify each of them
   continual store merge RULE NAME NAME … --as NAME   one new module out of several, without training
   continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
+  continual orders RUN [--orders N]                what a run of isolated modules had scored in other orders
   continual --version
 
 The first thing to type: continual run
@@ -33,9 +34,9 @@ The first thing to type: continual run
 
 def main() -> None:
     """Exit codes: 0 all well; 1 an error to mend, or a run with failures; 2 a wrong command; 130 interrupted."""
-    from continual.commands import store
+    from continual.commands import orders, store
 
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "sweep": sweep, "store": store}
+    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "sweep": sweep, "store": store, "orders": orders}
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in ("--help", "-h", "help"):
         print(USAGE, end="")

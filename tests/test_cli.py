@@ -54,7 +54,7 @@ def test_version(command: Command) -> None:
 def test_an_unknown_command_lists_the_commands(command: Command) -> None:
     ended = command("rum")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("continual: no command 'rum'; choose from: run, sweep, store\n")
+    assert ended.err.startswith("continual: no command 'rum'; choose from: run, sweep, store, orders\n")
 
 
 @pytest.mark.parametrize(
