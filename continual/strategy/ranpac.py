@@ -74,9 +74,13 @@ def _solution(sums: Memory, ridge: Tensor) -> Tensor:
 
 
 def _ridge(fit: Memory, held: Memory) -> Tensor:
-    """(1,) the λ whose W from some rows is off least on others: Σ ‖W φ − y‖² = tr(W G Wᵀ) − 2 tr(W Cᵀ) + n."""
-    scale = (fit["gram"].trace() / len(fit["gram"])).clamp_min(torch.finfo(torch.float64).tiny)
-    ridges = [scale.reshape(1) * ridge for ridge in RIDGES]
+    """(1,) the λ whose W from some rows is off least on others: Σ ‖W φ − y‖² = tr(W G Wᵀ) − 2 tr(W Cᵀ) + n.
+
+    The powers are times the mean eigenvalue of the G of both.
+    """
+    scale = (fit["gram"] + held["gram"]).trace().reshape(1) / len(fit["gram"])
+    scale = torch.where(scale > 0, scale, 1.0)
+    ridges = [scale * ridge for ridge in RIDGES]
     errors = []
     for ridge in ridges:
         weight = _solution(fit, ridge)

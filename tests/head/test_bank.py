@@ -178,3 +178,27 @@ def test_heads_are_named_by_their_files() -> None:
     assert named("classify") == Classify()
     with pytest.raises(ContinualError, match=r"unknown head '\.\./classify'; choose from: choice, classify"):
         named("../classify")
+
+
+def test_what_all_outputs_have_in_common_is_neither_padded_nor_trained() -> None:
+    """Heads on random features of two numbers, beside heads without."""
+    several = heads((Classify(), 2), (Classify(), 5), (Classify(), 3), (Classify(), 4))
+    for number, features in ((0, 6), (1, 6), (2, 20)):
+        rng = torch.Generator().manual_seed(number)
+        params = several[number][1]
+        params["projection"] = torch.randn(features, 8, generator=rng)
+        params["weight"] = torch.randn(len(params["bias"]), features, generator=rng)
+    bank, found, member = HeadBank(several, train=range(4)), states(8), torch.arange(8) % 4
+    assert len(bank.groups) == 3
+    for answer in bank(found, member):
+        for position, row in enumerate(answer.rows.tolist()):
+            params = several[int(member[row])][1]
+            read = (
+                found.pooled[row] if "projection" not in params else (params["projection"] @ found.pooled[row]).relu()
+            )
+            wanted = params["weight"] @ read + params["bias"]
+            assert tiny.gap(answer.logits[position, : len(wanted)], wanted) <= 1e-5
+            assert answer.logits[position, len(wanted) :].isneginf().all()
+    assert all(tiny.equal({"": bank.take(n)}, {"": params}) for n, (_, params) in enumerate(several))
+    assert sum(1 for _ in bank.slices()) == 2 * 3
+    assert not any(parameter.shape[-2:] in ((6, 8), (20, 8)) for parameter, _ in bank.slices())

@@ -43,6 +43,14 @@ def test_outputs_are_in_the_order_of_arrival_and_a_label_of_two_tasks_is_one() -
     assert apart.of(2) == (4, 5)
 
 
+def test_of_the_one_head_a_task_takes_its_own_outputs_and_what_all_have_in_common() -> None:
+    params = {"weight": torch.randn(4, 7), "bias": torch.randn(4), "projection": torch.randn(7, 5)}
+    own = Outputs(tasks(x=("a", "b"), y=("c", "b", "d")), "class").own(params, 1)
+    assert torch.equal(own["weight"], params["weight"][[2, 1, 3]])
+    assert torch.equal(own["bias"], params["bias"][[2, 1, 3]])
+    assert own["projection"] is params["projection"]
+
+
 def test_within_a_task_only_its_own_labels_compete() -> None:
     """Loss and gradient are those of the task's own head; the other outputs have none."""
     head, logits = Within((0, 0, 1, 1, 1)), torch.randn(4, 5, requires_grad=True)
