@@ -33,6 +33,8 @@ def _pruned(folders: Mapping[str, Path]) -> list[str]:
             epochs, score = record["setting"].get("prune_epochs", 0), record["setting"]["score"]
             for rows in sorted({int(key.split("/")[0]) for key in record["rows"]}):
                 entries = [entry for key, entry in record["rows"].items() if key.startswith(f"{rows}/")]
+                if not all("pruned" in entry[v] for entry in entries for v in BOTH):
+                    continue
                 lost = {v: [100 * (e[v]["pruned"]["test"][score] - e[v]["test"][score]) for e in entries] for v in BOTH}
                 shown = [spread(values, "+") for values in lost.values()]
                 lines.append([target, score.replace("_", " "), str(rows), f"{epochs} epochs", *shown])

@@ -238,16 +238,19 @@ def test_what_nothing_learns_is_said_and_left_out_of_a_second_mean(script, tmp_p
 
 
 def test_what_pruning_loses_and_what_was_tried_are_tables(script, tmp_path: Path) -> None:
-    for folder, own in ((tmp_path, 0.84), (tmp_path / "tried" / "reg-0", 0.86)):
+    tried = tmp_path / "tried"
+    for folder, own, epochs in ((tmp_path, 0.84, 0), (tried / "reg-0", 0.86, 0), (tried / "prune-5", 0.83, 5)):
         folder.mkdir(parents=True, exist_ok=True)
         for target in ("cr", "mpqa", "mrpc"):
             made = entry(head=(0, 0.5), single=(0.5, 0.8), own=(0.6, own), sources=(0.1, 0.5))
             for variant, score in (("own", 0.83), ("sources", 0.5)):
                 made[variant]["pruned"] = {"test": {"accuracy": score}}
-            said = record("fusion", target, {"100/0": made}, fusion_lr=3e-4, regularizer=0.01)
+            said = record("fusion", target, {"100/0": made}, fusion_lr=3e-4, regularizer=0.01, prune_epochs=epochs)
             (folder / f"effect-fusion-{target}.json").write_text(json.dumps(said))
     lines = script("effect_tried").section(tmp_path)
-    assert any("| cr | accuracy | 100 | -1.0 (-1.0 to -1.0) | +0.0" in line for line in lines)
-    assert any("sources + own: mean -1.00, 3 of 3 lose more" in line for line in lines)
+    assert any("| cr | accuracy | 100 | 0 epochs | -1.0 (-1.0 to -1.0) | +0.0" in line for line in lines)
+    assert any("for 0 epochs: sources + own: mean -1.00, 3 of 3 lose more" in line for line in lines)
+    assert any("for 5 epochs: sources + own: mean +0.00, 0 of 3 lose more" in line for line in lines)
     assert any(line.startswith("| reg-0 | 0.0003 | 0.01 | 20 | +6.0") for line in lines)
+    assert not any(line.startswith("| prune-5") for line in lines)
     assert script("effect_tried").section(tmp_path / "nothing") == []
