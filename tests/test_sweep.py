@@ -15,9 +15,11 @@ from tests import running
 
 CONF = Path(continual.conf.__file__).parent
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
-CORE = {"isolated", "naive", "joint", "replay", "ewc", "olora", "routed"}
+CORE = {"isolated", "naive", "joint", "replay", "ewc", "olora", "ranpac", "routed"}
 TINY = [*running.OVERRIDES, "stream.count=2"]
-ONE_HEAD = {"joint", "replay"}
+ONE_HEAD = {"joint", "replay", "ranpac"}
+SMALL = {"ranpac": ("strategy.features=64",)}
+"""What makes an experiment one of seconds."""
 Command = Callable[..., running.Ended]
 
 
@@ -128,7 +130,7 @@ def test_what_crossner_leaves_out_is_refused_there(command: Command, encoder: Pa
 @pytest.mark.parametrize("name", experiments())
 def test_every_experiment_runs(command: Command, encoder: Path, name: str, scenario: str) -> None:
     """On the toy stream, with a row's task given, and with one head for all labels."""
-    ended = command(
-        "run", *TINY, f"experiment={name}", f"encoder.name={encoder}", f"scenario={scenario}", "encoder.max_length=32"
-    )
+    small = SMALL.get(name, ())
+    given = [f"experiment={name}", f"encoder.name={encoder}", f"scenario={scenario}", "encoder.max_length=32"]
+    ended = command("run", *TINY, *given, *small)
     assert ended.code == 0, ended.err
