@@ -57,9 +57,12 @@ class _Rule(Rule):
         self.said = torch.cat(said)[order]
 
     def penalty(self, row: Tensor, logits: Tensor) -> Tensor | float:
-        before, t = self.said[torch.searchsorted(self.ids, row)], self.of.temperature
+        place = torch.searchsorted(self.ids, row).clamp_max(len(self.ids) - 1)
+        ours = self.ids[place] == row  # not a row of earlier tasks, which another strategy of a chain may repeat
+        before, t = self.said[place], self.of.temperature
         total = logits.new_zeros(())
         for outputs in map(list, self.stage.rivals):
             new, old = (F.log_softmax(z[:, outputs] / t, 1) for z in (logits, before))
-            total = total + F.kl_div(new, old, reduction="batchmean", log_target=True)
+            apart = F.kl_div(new, old, reduction="none", log_target=True).sum(1)
+            total = total + (apart * ours).sum() / ours.sum().clamp_min(1)
         return self.of.strength * t * t * total

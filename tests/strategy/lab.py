@@ -23,7 +23,7 @@ SCENARIOS: tuple[Scenario, ...] = ("task", "domain", "class")
 METHOD = Bottleneck(reduction_factor=2)
 METHODS: dict[str, Described] = {"hat": HAT(reduction_factor=2), "olora": LoRA(rank=2), "progressive": Prompt(length=4)}
 """What a strategy that works with some methods only is tested with; the others with ``METHOD``."""
-OPTIONS: dict[str, dict[str, Any]] = {"ranpac": {"features": 64}}
+OPTIONS: dict[str, dict[str, Any]] = {"ranpac": {"features": 64}, "chain": {"of": ("replay", "si")}}
 """Of a strategy whose defaults are too much for a test of seconds."""
 
 
