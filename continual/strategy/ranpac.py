@@ -25,7 +25,7 @@ class RanPAC(Closed):
     P (M, d) is drawn from N(0, 1), f(seed); y is one-hot; there is no bias. The module is trained on the first task.
     λ is that of ten powers of ten whose squared error is the least on a fifth of the task's training rows, f(seed,
     task), with W from the others of the task alone; then all rows count. So it is in the reference. There the powers
-    are absolute, 10⁻⁸ to 10⁹ in float32; here they are 10⁻⁶ to 10³ times the mean eigenvalue of the task's G, so that
+    are 10⁻⁸ to 10⁸, and all is in float32; here they are 10⁻⁶ to 10³ times the mean eigenvalue of the task's G, so that
     the scale of the features plays no part and G + λI can be factored. Sums and solution are in float64: but for λ,
     which is of the newest task, the head is the same in any order of rows and tasks.
 
@@ -56,7 +56,7 @@ class RanPAC(Closed):
 
 
 def _sums(features: Tensor, labels: Tensor, projection: Tensor, outputs: int) -> Memory:
-    """ "count" (C,), "gram" (M, M) Σ φ φᵀ, "total" (C, M) Σ y φᵀ."""
+    """Rows of each output "count" (C,), Σ φ φᵀ "gram" (M, M), Σ y φᵀ "total" (C, M)."""
     wide = projection.double()
     gram, total = wide.new_zeros(len(wide), len(wide)), wide.new_zeros(outputs, len(wide))
     for x, y in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):

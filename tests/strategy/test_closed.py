@@ -161,6 +161,9 @@ def test_a_class_without_a_training_row_is_never_answered(strategy: Closed) -> N
     labels = labels + (labels >= 1).long()  # none is 1
     head, _ = computed(strategy, stage(5), features, labels)
     found = logits(head, 100 * torch.randn(500, WIDTH))
+    alone, _ = computed(strategy, stage(3), features, labels - (labels >= 2).long())
+    assert torch.allclose(head["weight"][[0, 2, 3]], alone["weight"], rtol=1e-5, atol=1e-6)
+    assert torch.allclose(head["bias"][[0, 2, 3]], alone["bias"], rtol=1e-5, atol=1e-6)
     assert head["bias"][[1, 4]].tolist() == [NEVER, NEVER]
     assert set(found.argmax(1).tolist()) <= {0, 2, 3}
     assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in head.values())
