@@ -13,6 +13,10 @@ class CorruptError(ContinualError):
     """A stored file is not what its digest says it is."""
 
 
+class IsolationError(CorruptError):
+    """What an earlier stage of a run left behind is not what it was: stored modules, the encoder, or answers."""
+
+
 class DataError(ContinualError):
     """A task's rows cannot be learned from as they are."""
 

@@ -30,17 +30,22 @@ class Evaluate:
             transfer measures features and not a random head · "none": they are skipped
     reuse   a cell is taken from the ledger where module, head, data and encoder are the same; False forwards every cell
     shots   training rows per class that the class means are made of
+    probe   training rows of each task whose logits are compared after every later stage (``certificate.py``); 0: only
+            the stored tensors and the encoder's are
     """
 
     unseen: Literal["ncm", "none"] = "ncm"
     reuse: bool = True
     shots: int = 32
+    probe: int = 8
 
     def __post_init__(self) -> None:
         if self.unseen not in ("ncm", "none"):
             raise unknown("evaluate.unseen", self.unseen, ("ncm", "none"))
         if self.shots < 1:
             raise ContinualError(f"evaluate.shots must be at least 1, got {self.shots}")
+        if self.probe < 0:
+            raise ContinualError(f"evaluate.probe must be 0 or more rows of each task, got {self.probe}")
 
 
 class Evaluator:

@@ -10,8 +10,10 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from continual import closed
+from continual.certificate import certify, prove
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import CorruptError, IsolationError
 from continual.ledger import Cell
 from continual.logs import conclude
 from continual.method import named
@@ -42,12 +44,20 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         for line in warnings:
             parts.progress.say(f"warning: {line}")
         _try(session)
-        _score(session, "zero", -1)
-        for index in range(len(parts.stream.tasks)):
-            yield from _learn(session, index)
-            _score(session, "learn", index)
-        yield from compose(session)
-        record = summarize(session, started, route(session))
+        try:
+            _score(session, "zero", -1)
+            for index in range(len(parts.stream.tasks)):
+                yield from _learn(session, index)
+                certify(session, parts.stream.tasks[index].name)
+                _score(session, "learn", index)
+            yield from compose(session)
+            routing = route(session)
+        except CorruptError as error:
+            if not isinstance(error, IsolationError):
+                prove(session, "a module could not be read")  # if it is one of the stream's, this says where it changed
+            raise
+        prove(session, "the last stage")
+        record = summarize(session, started, routing)
         values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
         conclude(parts.machine.loggers, values)
         return record

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from continual import head
+from continual import certificate, head
 from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.metric.base import measure
@@ -76,6 +76,7 @@ def _record(session: Session, started: float, routing: Routing | None) -> Record
         peak_memory_bytes=peak_memory(),
         encoder_unchanged=fingerprint(session.model.encoder) == encoder.fingerprint,
         modules_unchanged=intact,
+        certificate=certificate.summary(session),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         code=parts.choices["code"],
         config={**parts.config, "choices": parts.choices},

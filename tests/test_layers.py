@@ -15,20 +15,21 @@ import continual
 ROOT = Path(continual.__file__).parent
 LAYERS = [
     "errors files types typed secret activation later",
-    "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty",
+    "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
+    "counterfactual",
     "adapter",
     "encoder store bank prune",
-    "composition strategy predict parallel space information merging pruning router",
+    "composition strategy held predict parallel space information merging pruning router",
     "exchange recalled resumed task_inference outputs memories",
     "request slots",
     "member choose",
     "learner evaluate progress",
     "trainer",
-    "parts provenance session stages summary compare compose readings route",
-    "run",
+    "parts provenance session stages certificate closed summary compare compose readings route",
+    "run orders",
     "drive",
     "build",
-    "cli commands sweep",
+    "cli commands sweep reopen",
     "__main__ __init__",
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}

@@ -134,7 +134,7 @@ def test_training_after_pruning_moves_the_attention_and_the_head_and_no_member(t
     assert any(name.endswith("/query") for name in moved)
     assert not pruned.head["weight"].equal(full.head["weight"])
     assert record.modules_unchanged
-    with pytest.raises(ContinualError, match="prune.epochs must be 0"):
+    with pytest.raises(ContinualError, match=r"prune\.epochs must be 0"):
         Top(epochs=-1)
 
 

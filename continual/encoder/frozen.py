@@ -148,7 +148,12 @@ def _reading(model: PreTrainedModel, tokenizer: Any, pooling: str) -> str:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Digest of all weights and buffers but the pooler's: it reads the last states, so no module at a site depends on
-    it, and ``Encoder.reading`` knows it where it is used."""
+    """Digest of ``weights_of`` the model."""
+    return tensors_digest(weights_of(model))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """All weights and buffers but the pooler's: it reads the last states, so no module at a site depends on it, and
+    ``Encoder.reading`` knows it where it is used."""
     tensors: dict[str, Tensor] = dict(model.state_dict())
-    return tensors_digest({name: tensor for name, tensor in tensors.items() if not name.startswith("pooler.")})
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("pooler.")}

@@ -18,7 +18,7 @@ from continual.metric.base import metrics
 from continual.report.figures import FIGURES
 from continual.report.grid import MISSING, headline, known, plain, points, routes, title
 from continual.report.page import HEADINGS, PAGE, POLICY, SCRIPT, STYLE
-from continual.report.record import Metric, Module, Record
+from continual.report.record import Certificate, Metric, Module, Record
 
 HALF = 480  # figures that need no more pixels than this stand two in a row on a wide screen
 
@@ -75,6 +75,7 @@ def _header(record: Record) -> str:
         "Peak memory": f"{record.peak_memory_bytes / 1e6:,.0f} MB",
         "Encoder after the run": "unchanged" if record.encoder_unchanged else "changed",
         "Stored modules": "unchanged" if record.modules_unchanged else "changed",
+        "Isolation": _isolation(record.certificate),
     }
     listed = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
     return f"""<header>
@@ -84,6 +85,13 @@ def _header(record: Record) -> str:
 {_known(record)}<dl>{listed}</dl>
 {_warnings(record)}
 </header>"""
+
+
+def _isolation(certificate: Certificate | None) -> str:
+    if certificate is None:
+        return "not certified"
+    answers = f", answers on {certificate.rows} rows of each task too" if certificate.rows else ""
+    return f"{certificate.comparisons} comparisons bit for bit{answers}"
 
 
 def _known(record: Record) -> str:

@@ -143,6 +143,15 @@ class Routing(Strict):
     rows: list[Route]
 
 
+class Certificate(Strict):
+    """That nothing moved (``continual/certificate.py``): how often it was looked at, and a digest of all that was."""
+
+    stages: int  # after which it was checked
+    comparisons: int  # of a module with what it was when it was stored
+    rows: int  # of each task, whose logits were compared too
+    digest: str
+
+
 class Record(Strict):
     """One run."""
 
@@ -170,6 +179,7 @@ class Record(Strict):
     peak_memory_bytes: int
     encoder_unchanged: bool  # fingerprint after the run equals the one before
     modules_unchanged: bool  # digests of all stored modules re-computed after the run equal those before
+    certificate: Certificate | None = None  # None: a record of before there were any
     versions: dict[str, str]
     code: str
     config: dict[str, Any]
