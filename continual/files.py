@@ -7,6 +7,8 @@ import json
 import os
 import tempfile
 import uuid
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,33 @@ def sha256(*parts: bytes) -> str:
         h.update(len(part).to_bytes(8, "big"))
         h.update(part)
     return h.hexdigest()
+
+
+def sha256_of(parts: Iterable[Callable[[], Iterable[bytes]]]) -> str:
+    """As ``sha256``, of parts too long to be held: each is a function that gives its pieces, and is called twice.
+
+    >>> sha256_of([lambda: [b"a", b"b"], lambda: [b"c"]]) == sha256(b"ab", b"c")
+    True
+    """
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(sum(map(len, part())).to_bytes(8, "big"))
+        for piece in part():
+            h.update(piece)
+    return h.hexdigest()
+
+
+def canonical_list(values: Iterable[Any], at_once: int = 1000) -> Iterator[bytes]:
+    """``canonical`` of a list, in pieces, so that it is never held as a whole.
+
+    >>> b"".join(canonical_list([1, "a", None], at_once=2))
+    b'[1,"a",null]'
+    """
+    values, begin = iter(values), b"["
+    while held := list(islice(values, at_once)):
+        yield begin + canonical(held)[1:-1]
+        begin = b","
+    yield b"]" if begin == b"," else b"[]"
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from zipfile import BadZipFile, ZipFile
 
 from continual.errors import CorruptError, DataError
-from continual.stream.base import Example, Task
+from continual.stream.base import Example, Rows, Task
 from continual.stream.classes import cut, grouped
 from continual.stream.mirror import read
 from continual.stream.picture import opener
@@ -57,7 +57,7 @@ def tasks(
     return cut(dealt, train, valid, test, seed, shots)
 
 
-def _splits(mirror: str | None) -> dict[str, list[Example]]:
+def _splits(mirror: str | None) -> dict[str, Rows]:
     """Train and test, in the order of the files' names."""
     picture = opener()
     splits: dict[str, list[Example]] = {"train": [], "test": []}
@@ -71,4 +71,4 @@ def _splits(mirror: str | None) -> dict[str, list[Example]]:
                 splits[part].append(Example(picture(f"{FILE}/{member}", pack.read(member)), LABELS.index(label)))
     except BadZipFile as error:
         raise CorruptError(f"{FILE}: not a whole zip ({error}); fetch it again") from None
-    return splits
+    return {**splits}

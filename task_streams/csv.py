@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from continual.errors import DataError, unknown
-from continual.stream.base import Example, Task
+from continual.stream.base import Task
 from continual.stream.files import complete, require_known, sources
-from continual.stream.table import Row, as_label, read_rows
+from continual.stream.stored import Stored
+from continual.stream.table import Row, as_label, stored
 
 COLUMNS = {"classify": (1, 2), "multilabel": (1, 2), "regress": (1, 2), "choice": (3, 99), "retrieve": (2, 2)}
 """How many text columns, at least and at most, a row of each head has."""
@@ -49,18 +50,16 @@ def tasks(
     score        how answers are judged; empty: as the head proposes
     valid, test  rows (or a fraction of them, below 1) held out of train, stratified, where no file is given
     train        at most so many rows of train, a random stratified subset; None: all
-    The labels are the sorted label strings of train. Raises DataError: unreadable files, a label that train lacks, or
+    The labels are the sorted label strings of train. Each file is read and checked once, a row at a time; its texts are
+    not held, but read again when they are needed (``continual/stream/stored.py``), so a file of millions of rows will
+    do. What is learned from or tested on is held as token ids, while it is: some 8 bytes a token and half a kilobyte a
+    row. Raises DataError: unreadable files, a label that train lacks, or
     that is none; with file and line.
     """
     columns = _columns(text, head, separator)
     result = []
     for name, paths in sources(files, "csv").items():
-        read = {part: read_rows(path, columns, None if head == "retrieve" else label) for part, path in paths.items()}
-        labels, answers = _answers(head, paths, read, label, separator)
-        rows = {
-            part: [Example(_text(head, row), answer) for row, answer in zip(found, answers[part], strict=True)]
-            for part, found in read.items()
-        }
+        labels, rows = _rows(head, paths, columns, label, separator)
         splits = complete(rows, valid, test, seed, train, name)
         source = ", ".join(paths.values())
         result.append(Task(name, labels, **splits, head=head, score=score, source=source))
@@ -84,42 +83,65 @@ def _columns(text: str | Sequence[str], head: str, separator: str) -> list[str]:
     return columns
 
 
-def _text(head: str, row: Row) -> str | tuple[str, ...]:
-    if head == "choice":
-        return _options(row)
-    text, *pair = row.texts
-    return row.texts if pair else text
-
-
-def _answers(
-    head: str, paths: Mapping[str, str], read: Mapping[str, Sequence[Row]], column: str, separator: str
-) -> tuple[tuple[str, ...], dict[str, list[Any]]]:
-    """The task's labels, and the label of each row of each split."""
+def _rows(
+    head: str, paths: Mapping[str, str], columns: list[str], label: str, separator: str
+) -> tuple[tuple[str, ...], dict[str, Stored]]:
+    """The task's labels, and the rows of each split; each file is read once, a row at a time."""
+    shape = _options if head == "choice" else _text
     if head in UNLABELLED:
-        return (), {part: [UNLABELLED[head](row, column) for row in rows] for part, rows in read.items()}
-    several = head == "multilabel"
-    spelled = {
-        part: [
-            _several(row, column, separator) if several else [as_label(row.where, row.label, column)] for row in rows
-        ]
-        for part, rows in read.items()
-    }
-    labels = tuple(sorted({label for found in spelled["train"] for label in found}))
-    index = {label: i for i, label in enumerate(labels)}
-    for part, rows in read.items():
-        found = ((label, row.where) for row, ours in zip(rows, spelled[part], strict=True) for label in ours)
-        require_known(found, labels, paths[part])
-    if not several:
-        return labels, {part: [index[label] for [label] in rows] for part, rows in spelled.items()}
-    return labels, {part: [tuple(index[label] for label in found) for found in rows] for part, rows in spelled.items()}
+        column = None if head == "retrieve" else label
+
+        def answer(row: Row) -> Any:
+            return UNLABELLED[head](row, label)
+
+        return (), {part: stored(path, columns, column, answer, shape) for part, path in paths.items()}
+    rows: dict[str, Stored] = {}
+    index: dict[str, int] = {}
+    for part in sorted(paths, key="train".__ne__):  # train first, for it says which labels there are
+        spelled = Spelled(label, separator if head == "multilabel" else None)
+        read = stored(paths[part], columns, label, spelled, shape)
+        if part == "train":
+            index = {label: number for number, label in enumerate(sorted(spelled.first))}
+        require_known(spelled.first.items(), index, paths[part])
+        numbers = {found: tuple(index[label] for label in found) for found in spelled.known}
+        meant = {found: of if head == "multilabel" else of[0] for found, of in numbers.items()}
+        rows[part] = Stored(read.texts, read.places, [meant[found] for found in read.labels])
+    return tuple(index), rows
 
 
-def _several(row: Row, column: str, separator: str) -> list[str]:
+def _text(texts: tuple[str, ...]) -> str | tuple[str, ...]:
+    text, *pair = texts
+    return texts if pair else text
+
+
+class Spelled:
+    """The labels of a row as its file spells them: one, or several; equal ones are one object in memory.
+
+    first  of each label the place of its first row
+    known  all that was found in a row
+    """
+
+    def __init__(self, column: str, separator: str | None) -> None:
+        self.column, self.separator = column, separator
+        self.first: dict[str, str] = {}
+        self.known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __call__(self, row: Row) -> tuple[str, ...]:
+        if self.separator is None:
+            found = (as_label(row.where, row.label, self.column),)
+        else:
+            found = _several(row, self.column, self.separator)
+        for label in found:
+            self.first.setdefault(label, row.where)
+        return self.known.setdefault(found, found)
+
+
+def _several(row: Row, column: str, separator: str) -> tuple[str, ...]:
     """Each once, sorted as the task's labels are."""
     cell = row.label
     if not isinstance(cell, list):
         cell = [] if cell is None or cell == "" else as_label(row.where, cell, column).split(separator)
-    return sorted({as_label(row.where, label, column) for label in cell})
+    return tuple(sorted({as_label(row.where, label, column) for label in cell}))
 
 
 def _number(row: Row, column: str) -> float:
@@ -132,16 +154,16 @@ def _number(row: Row, column: str) -> float:
     return number
 
 
-def _options(row: Row) -> tuple[str, ...]:
+def _options(texts: tuple[str, ...]) -> tuple[str, ...]:
     """The texts without empty ones at the end: a question may have fewer options than the table columns."""
-    count = len(row.texts)
-    while count and not row.texts[count - 1].strip():
+    count = len(texts)
+    while count and not texts[count - 1].strip():
         count -= 1
-    return row.texts[:count]
+    return texts[:count]
 
 
 def _choice(row: Row, column: str) -> int:
-    label, options = as_label(row.where, row.label, column), _options(row)[1:]
+    label, options = as_label(row.where, row.label, column), _options(row.texts)[1:]
     if label in (known := [option.strip() for option in options]) and not isinstance(row.label, int):
         return known.index(label)
     if label.isdecimal() and int(label) < len(options):

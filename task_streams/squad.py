@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from continual.errors import DataError
-from continual.stream.base import Example, Task
+from continual.stream.base import Example, Rows, Task
 from continual.stream.files import complete, lines, sources
 from continual.stream.questions import articles, require_answers
 from continual.stream.sample import draws
@@ -62,7 +62,7 @@ def _context(row: Example) -> str:
 
 
 def _split(
-    article: Mapping[str, int], rows: list[Example], size: int | float, seed: int, key: str
+    article: Mapping[str, int], rows: Rows, size: int | float, seed: int, key: str
 ) -> tuple[list[Example], list[Example]]:
     """(train, held out): articles in random order, until they have ``size`` rows or more."""
     wanted = round(size * len(rows)) if size < 1 else int(size)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
-from continual.files import canonical, sha256
+from continual.files import canonical, canonical_list, sha256, sha256_of
 
 
 class Image(NamedTuple):
@@ -59,12 +59,17 @@ class Task:
     @cached_property
     def digest(self) -> str:
         """Of everything a result depends on: name, labels, head, score and all rows in order."""
-        facts = [self.name, list(self.labels), self.head, self.score]
-        return sha256(canonical(facts), *(canonical([row.content for row in rows]) for rows in self.splits.values()))
+        facts = [canonical([self.name, list(self.labels), self.head, self.score])]
+        return sha256_of([lambda: facts, *(partial(_contents, rows) for rows in self.splits.values())])
 
     @property
     def splits(self) -> dict[str, Rows]:
         return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def _contents(rows: Rows) -> Iterator[bytes]:
+    """Canonical JSON of all rows, in pieces."""
+    return canonical_list(row.content for row in rows)
 
 
 Scenario = Literal["task", "domain", "class", "shared"]

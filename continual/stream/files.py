@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from continual.errors import DataError
-from continual.stream.base import Example
+from continual.stream.base import Rows
 from continual.stream.sample import split, subset
 
 SPLITS = ("train", "valid", "test")
 
 Files = str | Sequence[str] | Mapping[str, str | Mapping[str, str]]
-Holdout = Callable[[list[Example], int | float, int, str], tuple[list[Example], list[Example]]]
+Holdout = Callable[[Rows, int | float, int, str], tuple[Rows, Rows]]
 
 
 def sources(files: Files, stream: str) -> dict[str, dict[str, str]]:
@@ -52,14 +53,14 @@ def named(files: Sequence[str]) -> dict[str, str]:
 
 
 def complete(
-    rows: dict[str, list[Example]],
+    rows: Mapping[str, Rows],
     valid: int | float,
     test: int | float,
     seed: int,
     train: int | None,
     name: str,
     holdout: Holdout = split,
-) -> dict[str, list[Example]]:
+) -> dict[str, Rows]:
     """All three splits: those without a file are held out of train; then train is cut to a subset. f(seed, name)."""
     rows = dict(rows)
     for part, size in (("test", test), ("valid", valid)):
@@ -84,13 +85,47 @@ def require_known(found: Iterable[tuple[str, str]], labels: Collection[str], fil
 
 def lines(path: str | Path) -> Iterator[str]:
     """The lines of a text file in utf-8, with their ends. Raises DataError with the line where it is not utf-8."""
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file; paths are relative to the folder the command runs in")
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: not utf-8 (byte {line[error.start]:#04x}); save the file as utf-8"
-                ) from None
+    with Lines(path) as found:
+        yield from found
+
+
+class Lines(Iterator[str]):
+    """The lines of a text file in utf-8, with their ends, one at a time. Close it, or use it as a context.
+
+    number  how many lines were read
+    at      the byte at which the next line begins; ``go`` goes on at another line's
+
+    Raises DataError: no such file; with the line, where it is not utf-8.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        if not Path(path).is_file():
+            raise DataError(f"{path}: no such file; paths are relative to the folder the command runs in")
+        self.path, self.number, self.at = path, 0, 0
+        self._file = open(path, "rb")  # noqa: SIM115 (closed by __exit__)
+
+    def __next__(self) -> str:
+        line = self._file.readline()
+        if not line:
+            raise StopIteration
+        first, self.number, self.at = self.at == 0, self.number + 1, self.at + len(line)
+        try:
+            return line.decode("utf-8-sig" if first else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}, line {self.number}: not utf-8 (byte {line[error.start]:#04x}); save the file as utf-8"
+            ) from None
+
+    def go(self, at: int) -> None:
+        self.at = self._file.seek(at)
+
+    def state(self) -> tuple[int, int]:
+        """Size and time of the last change: another one where the file was written to."""
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()

@@ -9,6 +9,7 @@ from itertools import combinations
 from continual.errors import DataError
 from continual.head.base import Head
 from continual.stream.base import Stream, Task
+from continual.stream.stored import labels_of
 
 PAIRS = 5
 """As many pairs of tasks are named, those that share the most first; the others are counted."""
@@ -17,7 +18,7 @@ PAIRS = 5
 def within(task: Task, kind: Head) -> Iterator[str]:
     """Of one task whose rows have labels. Raises DataError where train has a single class."""
     classes = {
-        split: {label for row in rows for label in (row.label if isinstance(row.label, tuple) else (row.label,))}
+        split: {label for found in labels_of(rows) for label in (found if isinstance(found, tuple) else (found,))}
         for split, rows in task.splits.items()
     }
     if kind.classes and len(classes["train"]) < 2:

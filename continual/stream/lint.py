@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from continual import head
 from continual import score as scores
 from continual.errors import DataError
 from continual.head.base import Head
 from continual.stream import labels, leaks, scenario
-from continual.stream.base import Rows, Stream, Task
+from continual.stream.base import Example, Rows, Stream, Task
 from continual.stream.content import content
 
 __all__ = ["NAME", "check", "content"]
@@ -30,17 +30,28 @@ def check(stream: Stream) -> list[str]:
     train; a class of valid or test that train lacks, or that is its only one; a label that no row has; labels that two
     tasks have in different orders, or share in part.
 
-    Linear in rows; each text is hashed once.
+    Linear in rows: each is read once, hashed, and not held. A stream is judged once, however often this is asked.
     """
+    known = vars(stream)  # as cached_property would keep them, if a stream could know these rules
+    if "warnings" not in known:
+        known["warnings"] = tuple(_warnings(stream))
+    return list(known["warnings"])
+
+
+def _warnings(stream: Stream) -> Iterator[str]:
     _check_names(stream)
     scenario.require(stream)
-    warnings: list[str] = []
     found = []
     for task in stream.tasks:
-        warnings += _check_task(task)
-        found.append(leaks.texts(task))
-        warnings += leaks.within(task, found[-1])
-    return [*warnings, *leaks.between(stream, found), *labels.between(stream)]
+        kind = _check_kind(task)
+        found.append({split: leaks.hashed(_read(task, kind, split, rows)) for split, rows in task.splits.items()})
+        if kind.classes or task.head in ("multilabel", "tag"):
+            yield from labels.within(task, kind)
+        if empty := leaks.empty(found[-1]["train"]):
+            yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
+        yield from leaks.within(task, found[-1])
+    yield from leaks.between(stream, found)
+    yield from labels.between(stream)
 
 
 def _check_names(stream: Stream) -> None:
@@ -56,7 +67,8 @@ def _check_names(stream: Stream) -> None:
             raise DataError(f"{count} tasks are named {name!r}; give each its own name")
 
 
-def _check_task(task: Task) -> Iterable[str]:
+def _check_kind(task: Task) -> Head:
+    """Raises DataError for what is wrong with a task before its rows are looked at."""
     kind = head.named(task.head)
     if task.score and task.score not in kind.scores:
         scores.named(task.score)
@@ -73,12 +85,7 @@ def _check_task(task: Task) -> Iterable[str]:
             )
     if kind.classes and len(task.labels) < 2:
         raise DataError(f"task {task.name!r}: expected at least two labels, got {list(task.labels)}; drop the task")
-    for split, rows in task.splits.items():
-        _check_rows(task, kind, split, rows)
-    if kind.classes or task.head in ("multilabel", "tag"):
-        yield from labels.within(task, kind)
-    if empty := [i for i, row in enumerate(task.train) if isinstance(row.text, str) and not row.text.strip()]:
-        yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
+    return kind
 
 
 def _check_tags(task: Task, score: str) -> None:
@@ -91,12 +98,19 @@ def _check_tags(task: Task, score: str) -> None:
         ) from None
 
 
-def _check_rows(task: Task, kind: Head, split: str, rows: Rows) -> None:
+def _read(task: Task, kind: Head, split: str, rows: Rows) -> Iterator[Example]:
+    """The rows, as they are read. Raises DataError for none; once all are read, for those that the head cannot read."""
     where = f"task {task.name!r} ({task.head}), {split}"
     if rows is None or not len(rows):
         raise DataError(f"{where}: no rows; give the split some, or leave the task out")
-    wrong = [f"row {i}: {why}" for i, row in enumerate(rows) if (why := kind.problem(row, task.labels)) is not None]
+    wrong, count = [], 0
+    for number, row in enumerate(rows):
+        if (why := kind.problem(row, task.labels)) is None:
+            yield row
+            continue
+        count += 1
+        wrong += [f"row {number}: {why}"] if count <= 5 else []
     if wrong:
-        more = f"; and {len(wrong) - 5} more rows" if len(wrong) > 5 else ""
+        more = f"; and {count - 5} more rows" if count > 5 else ""
         known = f"; labels are positions in {list(task.labels)!r:.200}" if task.labels else ""
-        raise DataError(f"{where}, {'; '.join(wrong[:5])}{more}; mend or drop them{known}")
+        raise DataError(f"{where}, {'; '.join(wrong)}{more}; mend or drop them{known}")

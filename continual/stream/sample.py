@@ -7,14 +7,16 @@ stream the same in all versions (`Generator` methods may change).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import NDArray
 
 from continual.errors import DataError
 from continual.files import canonical
-from continual.stream.base import Example
+from continual.stream.base import Example, Rows  # noqa: F401 (its doctests make rows)
+from continual.stream.stored import Stored, labels_of, take
 
 
 def draws(n: int, *key: str | int) -> np.ndarray:
@@ -29,7 +31,7 @@ def draws(n: int, *key: str | int) -> np.ndarray:
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(n)
 
 
-def subset(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list[Example]:
+def subset(rows: Rows, n: int | None, seed: int, name: str) -> Rows:
     """``n`` random rows in their old order, classes in proportion; each class keeps a row when n >= classes.
 
     ``None`` or n >= len(rows): all rows. Raises DataError for a negative n.
@@ -41,14 +43,14 @@ def subset(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list
     True
     """
     if n is None or n >= len(rows):
-        return list(rows)
+        return rows if isinstance(rows, Stored) else list(rows)
     if n < 0:
         raise DataError(f"{name}: expected a number of rows >= 0, or None for all, got {n}")
     taken = _take(rows, n, draws(len(rows), "subset", seed, name), keep_one=False)
-    return [rows[i] for i in np.flatnonzero(taken).tolist()]
+    return take(rows, np.flatnonzero(taken))
 
 
-def few(rows: Sequence[Example], shots: int | None, seed: int, name: str) -> list[Example]:
+def few(rows: Rows, shots: int | None, seed: int, name: str) -> Rows:
     """``shots`` random rows of each class in their old order, all of a class that has fewer; fewer shots are of more.
 
     ``None``: all rows. Raises DataError for shots < 1, and for rows that have no class.
@@ -60,22 +62,22 @@ def few(rows: Sequence[Example], shots: int | None, seed: int, name: str) -> lis
     True
     """
     if shots is None:
-        return list(rows)
-    if shots < 1 or not all(isinstance(row.label, Integral) for row in rows):
+        return rows if isinstance(rows, Stored) else list(rows)
+    if shots < 1 or not all(isinstance(label, Integral) for label in labels_of(rows)):
         raise DataError(f"{name}: expected shots >= 1, or null for all, and rows of one class each, got {shots=}")
-    rank = _ranked(np.array(_classes(rows), dtype=int), draws(len(rows), "few", seed, name))
-    return [rows[i] for i in np.flatnonzero(rank < shots).tolist()]
+    rank = _ranked(_classes(rows), draws(len(rows), "few", seed, name))
+    return take(rows, np.flatnonzero(rank < shots))
 
 
 def sized(
-    rows: Mapping[str, Sequence[Example]],
+    rows: Mapping[str, Rows],
     train: int | None,
     valid: int | None,
     test: int | None,
     seed: int,
     name: str,
     shots: int | None = None,
-) -> dict[str, list[Example]]:
+) -> dict[str, Rows]:
     """All three splits of a task at the sizes asked for; None: all there are. A function of (seed, name) and ``rows``.
 
     A split that is not there is held out of train: test a fifth; valid so many rows, or a tenth for None.
@@ -99,7 +101,7 @@ def sized(
     }
 
 
-def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> tuple[list[Example], list[Example]]:
+def split(rows: Rows, valid: int | float, seed: int, name: str) -> tuple[Rows, Rows]:
     """(train, valid): ``valid`` rows, or a fraction of all rows when below 1; classes in proportion.
 
     Each class keeps at least one row in train, and has one in valid where it has two rows and valid has room.
@@ -110,17 +112,17 @@ def split(rows: Sequence[Example], valid: int | float, seed: int, name: str) -> 
     (6, 2)
     """
     n = round(valid * len(rows)) if valid < 1 else int(valid)
-    classes = len(set(_classes(rows)))
+    classes = len(np.unique(_classes(rows)))
     if not 0 <= n <= len(rows) - classes:
         raise DataError(
             f"{name}: cannot hold out {n} of {len(rows)} rows: train needs one row of each of its {classes} classes; "
             f"ask for {max(len(rows) - classes, 0)} or fewer"
         )
     taken = _take(rows, n, draws(len(rows), "split", seed, name), keep_one=True)
-    return [rows[i] for i in np.flatnonzero(~taken).tolist()], [rows[i] for i in np.flatnonzero(taken).tolist()]
+    return take(rows, np.flatnonzero(~taken)), take(rows, np.flatnonzero(taken))
 
 
-def _take(rows: Sequence[Example], n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:
+def _take(rows: Rows, n: int, keys: np.ndarray, *, keep_one: bool) -> np.ndarray:
     """(len(rows),) which n rows are taken: of each class the ones with the smallest keys."""
     labels, counts = np.unique(_classes(rows), return_inverse=True, return_counts=True)[1:]
     rank = _ranked(labels, keys)
@@ -142,15 +144,15 @@ def _ranked(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _classes(rows: Sequence[Example]) -> list[int]:
+def _classes(rows: Rows) -> NDArray[np.int64]:
     """What is kept in proportion: the labels where each row has one; else all rows are of one kind.
 
-    >>> _classes([Example("a", 1), Example("b", 0)]), _classes([Example(("a", "b"), (0, 1)), Example(("c",), (1,))])
-    ([1, 0], [0, 0])
+    >>> _classes([Example("a", 1), Example("b", 0)]), _classes([Example("a", (0, 1)), Example("b", (1,))])
+    (array([1, 0]), array([0, 0]))
     """
-    if all(isinstance(row.label, Integral) for row in rows):
-        return [int(row.label) for row in rows]
-    return [0] * len(rows)
+    if all(isinstance(label, Integral) for label in labels_of(rows)):
+        return np.fromiter((int(label) for label in labels_of(rows)), np.int64, len(rows))
+    return np.zeros(len(rows), np.int64)
 
 
 def _shares(counts: np.ndarray, n: int, high: np.ndarray) -> np.ndarray:

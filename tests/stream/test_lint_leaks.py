@@ -130,7 +130,7 @@ def test_shared_texts_are_counted_as_by_hand() -> None:
         for j, b in enumerate(tasks)
         if i != j
     }
-    found = dict(leaks._pairs([leaks.texts(each) for each in tasks]))
+    found = dict(leaks._pairs([{split: leaks.hashed(of) for split, of in each.splits.items()} for each in tasks]))
     assert found == {pair: shared for pair, shared in by_hand.items() if shared}
     assert len(set(found.values())) > 2
 
@@ -139,10 +139,22 @@ def test_shared_texts_are_counted_as_by_hand() -> None:
 
 
 def test_each_text_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = []
-    monkeypatch.setattr(leaks, "content", lambda text: hashed.append(text) or text.encode())
+    read, content = [], leaks.content
+    monkeypatch.setattr(leaks, "content", lambda text: read.append(text) or content(text))
     lint(task("one"), task("two"), task("three"))
-    assert len(hashed) == len(set(hashed)) == 3 * 40
+    texts = [text for text in read if text]
+    assert len(texts) == len(set(texts)) == 3 * 40
+
+
+def test_a_stream_is_judged_once_however_often_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = rows(range(20))
+    stream = Stream("stream", (task(train=train, test=[*train[:5], *rows(range(5), "own")]),))
+    first = check(stream)
+    monkeypatch.setattr(leaks, "hashed", None)
+    assert check(stream) == first
+    assert len(first) == 1
+    first.clear()
+    assert len(check(stream)) == 1
 
 
 def test_a_hundred_tasks_with_a_hundred_thousand_rows_take_seconds_even_where_all_share_their_texts() -> None:

@@ -112,7 +112,7 @@ def test_train_can_be_cut_to_a_subset_that_leaves_the_other_splits_alone(table):
     (whole,), (cut,) = csv.tasks(path), csv.tasks([path], train=10)
     assert len(cut.train) == 10
     assert set(cut.train) <= set(whole.train)
-    assert (cut.valid, cut.test) == (whole.valid, whole.test)
+    assert (list(cut.valid), list(cut.test)) == (list(whole.valid), list(whole.test))
 
 
 def test_a_label_that_train_lacks_is_listed(table):
