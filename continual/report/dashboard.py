@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from continual.files import write_atomic
 from continual.metric.base import metrics
 from continual.report.figures import FIGURES
-from continual.report.grid import MISSING, headline, known, plain, points, routes, title
+from continual.report.grid import MISSING, headline, judged, known, plain, points, routes, title
 from continual.report.page import HEADINGS, PAGE, POLICY, SCRIPT, STYLE
 from continual.report.record import Certificate, Metric, Module, Record
 
@@ -109,7 +109,9 @@ def _warnings(record: Record) -> str:
 
 
 def _tiles(record: Record) -> str:
-    return f'<div class="tiles wide">{"".join(_tile(name, metric) for name, metric in headline(record))}</div>'
+    tiles, over = "".join(_tile(name, metric) for name, metric in headline(record)), judged(record)
+    said = over and f'<p class="says">Metrics are {_text(over)}.</p>'
+    return f'{said}<div class="tiles wide">{tiles}</div>'
 
 
 def _tile(name: str, metric: Metric) -> str:

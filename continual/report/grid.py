@@ -49,6 +49,12 @@ def headline(record: Record) -> list[tuple[str, Metric]]:
     return [(name, record.metrics[name]) for name in SHOWN if name in record.metrics]
 
 
+def judged(record: Record) -> str:
+    """What each metric is a mean over, where the tasks are judged by several scores; else empty."""
+    scores = list(dict.fromkeys(plain(task.score).replace("_", " ") for task in record.tasks))
+    return f"means over {', '.join(scores)}" if len(scores) > 1 else ""
+
+
 def scored(cell: CellFacts) -> float:
     """The score of a cell of ``rows``, where every cell has one."""
     assert cell.score is not None

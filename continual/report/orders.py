@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,33 +32,29 @@ def show(found: Orders, console: Console | None = None) -> None:
     console.print(Text(f"run {plain(found.id)} · {count} orders of {len(found.tasks)} tasks", style="bold"))
     for note in found.notes:
         console.print(Text(f"note: {plain(note)}", style="yellow"))
-    grid = _spreads("Metrics, points")
-    for name in SHOWN:
-        if name in found.metrics:
-            _add(grid, title(name), found.metrics[name])
-    console.print(grid)
-    grid = _spreads("Score on the tasks so far")
-    for stage, spread in enumerate(found.curve, 1):
-        _add(grid, f"after {stage} task{'s' * (stage > 1)}", spread)
-    console.print(grid)
+    shown = [(title(name), found.metrics[name]) for name in SHOWN if name in found.metrics]
+    _spreads("Metrics, points", shown, console)
+    curve = [(f"after {stage} task{'s' * (stage > 1)}", spread) for stage, spread in enumerate(found.curve, 1)]
+    _spreads("Mean score on the tasks so far, points", curve, console)
     if found.given:
         _given(found, console)
 
 
-def _spreads(first: str) -> Table:
-    return _grid(first, "mean", "worst", "best", "deviation", "95 % of orders", "this run")
-
-
-def _add(grid: Table, name: str, spread: Spread) -> None:
-    low, high = spread.middle
-    numbers = (spread.mean, spread.worst, spread.best, spread.deviation)
-    grid.add_row(Text(name), *map(points, numbers), f"{points(low)} to {points(high)}", points(spread.run))
+def _spreads(heading: str, rows: Sequence[tuple[str, Spread]], console: Console) -> None:
+    console.print(Text(f"\n{heading}", style="bold"))
+    grid = _grid("", "mean", "worst", "best", "deviation", "95 % of orders", "this run")
+    for name, spread in rows:
+        numbers = map(points, (spread.mean, spread.worst, spread.best, spread.deviation))
+        middle = " to ".join(map(points, spread.middle))
+        grid.add_row(Text(name), *numbers, middle, points(spread.run))
+    console.print(grid)
 
 
 def _given(found: Orders, console: Console) -> None:
     """A column for each, with its number; which it is stands below."""
     numbers = range(1, len(found.given) + 1)
-    grid = _grid("Orders asked for", *map(str, numbers))
+    console.print(Text("\nOrders that were asked for, points", style="bold"))
+    grid = _grid("", *map(str, numbers))
     for name in SHOWN:
         if name in found.metrics:
             grid.add_row(Text(title(name)), *(points(one.metrics[name]) for one in found.given))
@@ -66,7 +64,7 @@ def _given(found: Orders, console: Console) -> None:
 
 
 def _grid(first: str, *numbers: str) -> Table:
-    grid = Table(box=None, padding=(1, 2, 0, 0), pad_edge=False, header_style="bold", collapse_padding=True)
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     grid.add_column(Text(first), overflow="fold")
     for head in numbers:
         grid.add_column(Text(head), justify="right", no_wrap=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continual.report.grid import MISSING, Row, headline, known, plain, points, routes, rows, title
+from continual.report.grid import MISSING, Row, headline, judged, known, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
 
 CELL = len("~100.0")
@@ -40,8 +40,8 @@ def _head(record: Record, console: Console) -> None:
 
 
 def _matrix(record: Record, console: Console) -> None:
-    judged = any(task.score != "accuracy" for task in record.tasks)
-    _section("Scores, points" if judged else "Accuracy, % of test rows", console)
+    others = any(task.score != "accuracy" for task in record.tasks)
+    _section("Scores, points" if others else "Accuracy, % of test rows", console)
     names = [plain(task.name) for task in record.tasks]
     table = rows(record)
     width = 0 if not names else max(map(cell_len, ["before any", *(f"after {name}" for name in names)]))
@@ -50,7 +50,7 @@ def _matrix(record: Record, console: Console) -> None:
         _block(table, ["before any", *(f"after {name}" for name in names)], names, range(len(names)), console)
     else:
         _numbered(table, names, console)
-    if judged:
+    if others:
         scores = dict.fromkeys(task.score for task in record.tasks)
         of = {score: [plain(task.name) for task in record.tasks if task.score == score] for score in scores}
         console.print(Text("; ".join(f"{plain(score)} of {', '.join(tasks)}" for score, tasks in of.items())))
@@ -85,7 +85,8 @@ def _cell(cell: CellFacts | None) -> Text:
 
 
 def _metrics(record: Record, console: Console) -> None:
-    _section("Metrics, points", console)
+    over = judged(record)
+    _section(f"Metrics, points{over and f': {over}'}", console)
     grid = Table(box=None, show_header=False, padding=(0, GAP, 0, 0), pad_edge=False)
     grid.add_column()
     grid.add_column(justify="right")
@@ -137,6 +138,9 @@ def _modules(record: Record, console: Console) -> None:
         size = f"{module.bytes / 1000:,.0f}"
         grid.add_row(Text(plain(module.name)), f"{module.trainable:,}", size, f"{module.seconds:.1f}", valid)
     console.print(grid)
+    stored, peak = (n / 1e6 for n in (sum(module.bytes for module in record.modules), record.peak_memory_bytes))
+    units = f"{record.forwarded_rows:,} units evaluated"
+    console.print(Text(f"{stored:,.1f} MB stored · {units} · peak memory {peak:,.0f} MB", style="dim"))
 
 
 def _section(heading: str, console: Console) -> None:

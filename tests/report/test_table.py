@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from continual.metric.base import metrics
+from continual.report.dashboard import render
 from continual.report.table import show
 
 from .sample import FIFTEEN, HOSTILE, record
@@ -89,6 +90,19 @@ def test_a_diverged_task_is_said_above_the_scores_and_in_its_module_row():
 
 def test_modules_show_trained_parameters_size_and_time():
     assert line(printed(record()), "rte-lora") == ["148,226", "596", "9.5", "90.0"]
+
+
+def test_costs_stand_below_the_modules():
+    assert "9,748 units evaluated · peak memory 812 MB" in printed(record())
+
+
+def test_a_mean_over_several_scores_says_which():
+    run = record()
+    assert "means over" not in printed(run)
+    tasks = [run.tasks[0].model_copy(update={"score": "entity_f1"}), *run.tasks[1:]]
+    mixed = run.model_copy(update={"tasks": tasks})
+    assert "Metrics, points: means over entity f1, accuracy" in printed(mixed)
+    assert "Metrics are means over entity f1, accuracy." in render(mixed)
 
 
 def test_changed_encoder_is_a_loud_line():
