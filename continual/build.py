@@ -23,6 +23,7 @@ from continual.request import Recipe
 from continual.secret import refuse
 from continual.stream.base import Scenario, Stream
 from continual.stream.lint import check
+from continual.stream.seeded import seeded
 from continual.trainer import Machine
 from continual.typed import call, mistyped, tuples, under
 
@@ -70,7 +71,7 @@ def of(plain: dict[str, Any]) -> Parts:
     make_loggers = _make("logger", plain["logger"])
     runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
     name = str(plain["stream"]["_target_"]).split(".")[-2]
-    stream = Stream(name, tuple(_make("stream", plain["stream"])), plain["scenario"])
+    stream = Stream(name, seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
     check(stream)
     parts = Parts(
         encoder=_make("encoder", plain["encoder"]),

@@ -20,6 +20,7 @@ from continual.method.base import Params
 from continual.predict import answers, features
 from continual.score.base import Floats, Score, interval, value
 from continual.stream.base import Example, Rows, Task
+from continual.stream.stored import labels_of
 from continual.stream.text import Reader
 from continual.stream.units import Encoded
 
@@ -63,6 +64,7 @@ class Evaluator:
         self.model, self.reader, self.ledger, self.options = model, reader, ledger, options
         self.salt = salt  # what else a score depends on: encoder, pooling, length limit
         self.seed = seed
+        self._few: dict[str, Sequence[Example]] = {}  # the same rows at every stage, so that they are read once
         self.forwarded = 0
 
     def seen(
@@ -107,7 +109,9 @@ class Evaluator:
         if not head.named(task.head).classes:
             why = f"a {task.head} task has no classes, so no class means"
             return Cell(stage, after, index, None, len(task.test), how="ncm", why=why)
-        shots = few(task, self.options.shots, self.seed)
+        if task.name not in self._few:
+            self._few[task.name] = few(task, self.options.shots, self.seed)
+        shots = self._few[task.name]
         if missing := sorted(set(range(len(task.labels))) - {row.label for row in shots}):
             why = f"no training row of {[task.labels[i] for i in missing[:3]]}"
             return Cell(stage, after, index, None, len(task.test), how="ncm", why=why)
@@ -132,21 +136,18 @@ class Evaluator:
         return sha256(canonical([self.salt, digests, task.digest]))
 
     def _known(self, key: str) -> Cell | None:
-        if not self.options.reuse:
-            return None
-        return next((cell for cell in self.ledger.cells if cell.key == key), None)
+        return self.ledger.known(key) if self.options.reuse else None
 
 
 def few(task: Task, shots: int, seed: int) -> Sequence[Example]:
     """At most ``shots`` training rows of each class, drawn by f(seed, task name)."""
     order = torch.randperm(len(task.train), generator=generator(seed, "few", task.name)).tolist()
-    taken = [0] * len(task.labels)
+    taken, labels = [0] * len(task.labels), list(labels_of(task.train))
     rows = []
     for index in order:
-        row = task.train[index]
-        if taken[row.label] < shots:
-            taken[row.label] += 1
-            rows.append(row)
+        if taken[labels[index]] < shots:
+            taken[labels[index]] += 1
+            rows.append(task.train[index])
     return rows
 
 

@@ -48,7 +48,7 @@ def sha256_of(parts: Iterable[Callable[[], Iterable[bytes]]]) -> str:
     return h.hexdigest()
 
 
-def canonical_list(values: Iterable[Any], at_once: int = 1000) -> Iterator[bytes]:
+def canonical_list(values: Iterable[Any], at_once: int = 100) -> Iterator[bytes]:
     """``canonical`` of a list, in pieces, so that it is never held as a whole.
 
     >>> b"".join(canonical_list([1, "a", None], at_once=2))

@@ -65,14 +65,24 @@ class Ledger:
         self.tasks = tuple(tasks)
         self.path = path
         self.cells: list[Cell] = []
+        self._first: dict[str, Cell] = {}
         if path is not None:
-            self.cells = [Cell(**cell) for row in read_lines(path) for cell in row]
+            self._keep(Cell(**cell) for row in read_lines(path) for cell in row)
 
     def add(self, cells: Iterable[Cell]) -> None:
         cells = tuple(cells)
         if self.path is not None:
             append_line(self.path, [asdict(cell) for cell in cells])
-        self.cells.extend(cells)
+        self._keep(cells)
+
+    def known(self, key: str) -> Cell | None:
+        """The first cell with this key; in constant time, for every cell of a run is asked for."""
+        return self._first.get(key)
+
+    def _keep(self, cells: Iterable[Cell]) -> None:
+        for cell in cells:
+            self.cells.append(cell)
+            self._first.setdefault(cell.key, cell)
 
     def row(self, stage: str, after: int) -> list[Cell]:
         return [cell for cell in self.cells if cell.stage == stage and cell.after == after]

@@ -16,6 +16,7 @@ from continual.head.base import COMMON
 from continual.head.classify import Classify
 from continual.method.base import Params
 from continual.stream.base import Example, Rows, Scenario, Task
+from continual.stream.stored import labels_of, relabelled
 from continual.stream.text import Reader
 from continual.stream.units import Encoded
 
@@ -53,16 +54,17 @@ class Outputs:
         """How many outputs there are once task ``after`` was learned."""
         return 1 + max(max(outputs) for outputs in self._of[: after + 1])
 
-    def rows(self, index: int, rows: Rows) -> list[Example]:
+    def rows(self, index: int, rows: Rows) -> Rows:
         """Rows of a task with the number of the output for the number of the label."""
         own = self.of(index)
-        return [Example(row.text, own[row.label]) for row in rows]
+        return relabelled(rows, [own[label] for label in labels_of(rows)])
 
     def task(self, index: int, after: int) -> Task:
         """A task as the one head answers it once ``after`` was learned: among all of its outputs."""
-        task = self.tasks[index]
-        rows = {split: self.rows(index, held) for split, held in task.splits.items()}
-        return replace(task, labels=self.names[: self.count(after)], **rows)
+        task, known = self.tasks[index], self._splits
+        if index not in known:
+            known[index] = {split: self.rows(index, held) for split, held in task.splits.items()}
+        return replace(task, labels=self.names[: self.count(after)], **known[index])
 
     def head(self, after: int) -> Classify | Within:
         """With task identities only the labels of a row's own task compete."""
@@ -81,6 +83,11 @@ class Outputs:
         """Of the one head what answers a task's labels, as a head of the task alone."""
         own = list(self.of(index))
         return {name: tensor if name in COMMON else tensor[own] for name, tensor in params.items()}
+
+    @cached_property
+    def _splits(self) -> dict[int, dict[str, Rows]]:
+        """Rows of tasks with the numbers of outputs, once they were asked for: they are the same after every task."""
+        return {}
 
     @cached_property
     def _of(self) -> list[tuple[int, ...]]:

@@ -55,3 +55,10 @@ def take(rows: Rows, chosen: NDArray[np.int64]) -> Rows:
 def labels_of(rows: Rows) -> Iterable[Any]:
     """The label of each row; of stored ones without reading a text."""
     return rows.labels if isinstance(rows, Stored) else (row.label for row in rows)
+
+
+def relabelled(rows: Rows, labels: Sequence[Any]) -> Rows:
+    """The same texts with other labels, one for each row."""
+    if isinstance(rows, Stored):
+        return Stored(rows.texts, rows.places, labels)
+    return [Example(row.text, label) for row, label in zip(rows, labels, strict=True)]

@@ -36,11 +36,14 @@ class Window:
 
 
 class Reader:
-    """A tokenizer with a length limit. Each split is read once by each kind of head; asking again costs nothing."""
+    """A tokenizer with a length limit. Asking again for rows as a kind of head read them last costs nothing.
+
+    Of rows that are read with one label set after the other, as one head for all tasks does, only the last is kept.
+    """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
-        self._read: dict[tuple[int, Hashable], tuple[Rows, Encoded]] = {}
+        self._read: dict[tuple[int, type], tuple[Rows, Hashable, Encoded]] = {}
 
     @property
     def pad(self) -> int:
@@ -49,10 +52,10 @@ class Reader:
     def __call__(self, rows: Rows, head: Readable, labels: Sequence[str]) -> Encoded:
         """The rows as ``head`` wants them."""
         # Keyed by identity; holding the rows keeps the identity from being used again.
-        key = (id(rows), (head.path(), tuple(labels)))
-        if key not in self._read:
-            self._read[key] = (rows, head.read(self, rows, labels))
-        return self._read[key][1]
+        key, how = (id(rows), type(head)), (head.path(), tuple(labels))
+        if key not in self._read or self._read[key][1] != how:
+            self._read[key] = (rows, how, head.read(self, rows, labels))
+        return self._read[key][2]
 
     def plain(self, rows: Rows, targets: Tensor, wanted: tuple[Any, ...], kind: Hashable) -> Encoded:
         """A unit a row: a text, or two texts in the two segments of the encoder. Longer ones lose their end."""
@@ -124,13 +127,20 @@ class Reader:
         if not texts:
             return []
         asked = [text if isinstance(text, str) or len(text) == 2 else text[0] for text in texts]
-        read = self.tokenizer(
-            asked, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=True
-        )
-        return [
-            (torch.tensor(ids, dtype=torch.long), torch.tensor(types, dtype=torch.long))
-            for ids, types in zip(read["input_ids"], read["token_type_ids"], strict=True)
-        ]
+        found = []
+        for first in range(0, len(asked), 1000):  # what the tokenizer gives takes ten times what is kept of it
+            read = self.tokenizer(
+                asked[first : first + 1000],
+                truncation=True,
+                max_length=limit,
+                return_attention_mask=False,
+                return_token_type_ids=True,
+            )
+            found += [
+                (torch.tensor(ids, dtype=torch.long), torch.tensor(types, dtype=torch.long))
+                for ids, types in zip(read["input_ids"], read["token_type_ids"], strict=True)
+            ]
+        return found
 
     def windows(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> list[Window]:
         """Each text whole, in windows that overlap by a quarter; with ``questions`` each window begins with its own.

@@ -77,9 +77,23 @@ def test_line_numbers_count_the_lines_inside_quoted_fields(write):
         read_table(write("a.csv", 'text,label\n"two\nlines",x\nho,\n'))
 
 
-def test_bytes_that_are_not_utf8_are_named_by_their_line(write):
-    with pytest.raises(DataError, match=r"line 3: not utf-8 \(byte 0xe9\)"):
-        read_table(write("a.csv", "text,label\nhi,x\ncafé,y\n".encode("latin-1")))
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", "text,label\nhi,x\ncafé,y\n"),
+        ("a.tsv", "text\tlabel\nhi\tx\ncafé\ty\n"),
+        ("a.jsonl", '{"text": "hi", "label": "x"}\n\n{"text": "café", "label": "y"}\n'),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_named_by_their_line(write, name, data):
+    with pytest.raises(DataError, match=rf"{name}, line 3: not utf-8 \(byte 0xe9\); save the file as utf-8"):
+        read_table(write(name, data.encode("latin-1")))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_utf16_is_named_in_its_first_line(write, name):
+    with pytest.raises(DataError, match=r"line 1: not utf-8 \(byte 0xff\)"):
+        read_table(write(name, '{"text": "hi", "label": "x"}\n'.encode("utf-16")))
 
 
 @pytest.mark.parametrize("data", ["", "text,label\n", "text,label\n\n"])
