@@ -173,7 +173,8 @@ def test_a_damaged_module_is_found_when_it_is_read(made: Parts) -> None:
 
 
 def test_all_orders_are_counted_where_there_are_no_more(made: Parts) -> None:
-    found, known = counted(made), scores(made)
+    found, known = counted(made, 6), scores(made)
+    assert found.metrics == counted(made, 1000).metrics
     table = [one(known, order).metrics for order in permutations(range(COUNT))]
     assert (found.orders, found.every) == (6, True)
     for name, spread in found.metrics.items():
