@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from continual.strategy.base import Closed, Stage
 from continual.strategy.ranpac import RanPAC
 from continual.strategy.simplecil import SimpleCIL
 from continual.strategy.slda import SLDA
-from continual.stream.base import Rows, Task
+from continual.stream.base import Example, Rows, Task
 from continual.stream.text import Reader
 from continual.stream.units import Encoded
 from tests.strategy import lab
@@ -122,3 +123,12 @@ def test_a_training_that_diverges_gives_no_head(tmp_path: Path) -> None:
     hot = Recipe(lr=1e30, epochs=1, batch_size=8)
     record = lab.run(tmp_path, strategy=SimpleCIL(), method=LoRA(rank=2), stream=STREAM, recipe=hot)
     assert [(module.status, module.digest) for module in record.modules] == [("diverged", "")] * 3
+
+
+def test_the_validation_score_is_that_of_the_validation_rows(tmp_path: Path) -> None:
+    """Here all of them are labelled wrongly."""
+    wrong = [replace(task, valid=[Example(row.text, 1 - row.label) for row in task.valid]) for task in STREAM.tasks]
+    given = replace(STREAM, tasks=tuple(wrong))
+    record = lab.run(tmp_path, strategy=SimpleCIL(), method=HeadOnly(), stream=given)
+    assert [module.valid_score for module in record.modules] == [0.0] * 3
+    assert min(lab.cells(record)[2, task].score or 0.0 for task in range(3)) >= 0.9
