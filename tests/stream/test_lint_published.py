@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as stdlib_csv
 import gzip
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,12 @@ from continual.session import Session
 from continual.strategy.isolated import Isolated
 from continual.stream.base import Example, Stream, Task
 from continual.stream.batching import test_batches as batches_of
+from continual.stream.classes import cut, grouped
 from continual.stream.lint import check
 from continual.stream.sample import subset
 from continual.stream.seeded import seeded
 from continual.task_streams import csv, quickstart, toy
+from tests import running
 from tests.watching import BATCH, SIZES, parts, watch
 
 BANKING = Path(__file__).resolve().parents[3] / "shared" / "data" / "banking77"
@@ -156,6 +159,60 @@ def test_a_wrong_data_set_under_a_right_name() -> None:
     with pytest.raises(DataError, match="'amazon'; only one has '3 stars', '4 stars', '5 stars'"):
         check(Stream("stars", (task("yelp", 5), task("amazon", 2)), "domain"))
     assert check(Stream("stars", (task("yelp", 5), task("amazon", 5)), "domain")) == []
+
+
+# AdapterFusion, Table 1: models are selected on the split on which they are reported
+
+
+def test_adapterfusion_selection_and_report_on_one_dev_set() -> None:
+    [task] = toy.tasks(count=1)
+    with pytest.raises(DataError, match="task 'toy-0': all 48 test texts are also in valid: dev = test"):
+        check(Stream("fusion", (Task(task.name, task.labels, task.train, task.valid, task.valid * 2),)))
+
+
+# Progressive Prompts: half of what is scored is validation, half test, and no one can tell of which sizes
+
+
+def test_progressive_prompts_halves_stand_in_the_record_with_sizes_and_digest(tmp_path: Path) -> None:
+    [task] = toy.tasks(count=1)
+    half = len(task.test) // 2
+    halved = Task(task.name, task.labels, task.train, task.test[:half], task.test[half:])
+    other = Task(task.name, task.labels, task.train, task.test[half:], task.test[:half])
+    record = running.run(tmp_path, stream=Stream("toy", (halved,)))
+    [said] = record.tasks
+    assert (said.train, said.valid, said.test, said.digest) == (96, half, half, halved.digest)
+    assert halved.digest != other.digest
+
+
+# avalanche#1073: one stream, built in two ways, gave different results
+
+
+def test_avalanche_1073_a_stream_built_in_two_ways_has_one_digest_and_a_changed_row_another(tmp_path: Path) -> None:
+    path, lines = table(tmp_path / "a.csv", 40), tmp_path / "a.jsonl"
+    with open(path, encoding="utf-8") as file:
+        rows = list(stdlib_csv.DictReader(file))
+    lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    digest = {str(source): Stream("csv", tuple(csv.tasks([str(source)]))).digest for source in (path, lines)}
+    assert digest[path] == digest[str(lines)]
+    rows[7]["text"] += "!"
+    lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert Stream("csv", tuple(csv.tasks([str(lines)]))).digest != digest[path]
+
+
+# yaoyao-liu/class-incremental-learning#19: does the seed mean the order of the classes?
+
+
+def test_class_incremental_learning_19_order_and_seed_are_two_things() -> None:
+    splits = {split: [Example(f"{split} {i}", i % 6) for i in range(120)] for split in ("train", "valid", "test")}
+
+    def dealt(order: int, seed: int) -> dict[str, set[str]]:
+        """The classes in their order, and of each the texts that were drawn."""
+        tasks = cut(grouped("abcdef", splits, 2, order), train=10, valid=None, test=None, seed=seed, shots=None)
+        return {label: {r.text for r in t.train if t.labels[r.label] == label} for t in tasks for label in t.labels}
+
+    classes = {(order, seed): list(dealt(order, seed)) for order in (0, 1) for seed in (0, 1)}
+    assert classes[0, 0] == classes[0, 1] != classes[1, 0] == classes[1, 1]
+    assert dealt(0, 0) != dealt(0, 1)
 
 
 # Clean streams
