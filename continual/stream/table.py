@@ -65,6 +65,7 @@ def stored(
     ``read_rows``; when a row is read later, for a file that was written to in the meantime.
     """
     places, labels = array("q"), []
+    _reader(path)  # an unknown extension is said even of a file that is not there
     with Lines(path) as source:
         state = source.state()
     for row in read_rows(path, texts, label):

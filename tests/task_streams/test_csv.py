@@ -126,3 +126,8 @@ def test_labels_that_train_lacks_are_listed_with_the_first_line(write: Write) ->
     files = {"train": write("a.csv", "text,label", "t,x;y"), "test": write("b.csv", "text,label", "t,x", "u,z;w")}
     with pytest.raises(DataError, match=r"b\.csv: labels .*: 'w', 'z'; train has 'x', 'y'; .*b\.csv, line 3$"):
         csv.tasks({"mine": files}, head="multilabel")
+
+
+def test_an_unknown_extension_is_said_even_of_a_file_that_is_not_there() -> None:
+    with pytest.raises(ContinualError, match=r"nowhere\.pdf: unknown extension '\.pdf'; choose from: \.csv, \.jsonl"):
+        csv.tasks(["nowhere.pdf"])
