@@ -1,7 +1,7 @@
 """The isolation certificate: what a stage stored is, to the bit, what it was, and answers as it did, ever after.
 
-``certificate.jsonl`` in the run's folder is only appended to: the encoder's tensors and each module are entered when
-they are new, and compared with what is there after every later stage.
+``certificate.jsonl`` in the run's folder is only appended to: the encoder's tensors are entered before the first
+training, each module when it is new, and both are compared with what is there after every later stage.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from continual.stream.base import Task
 from continual.stream.units import collate
 
 FILE = "certificate.jsonl"
+
+
+def enter(session: Session) -> None:
+    """Before the first training: the frozen encoder, as it was loaded. A run that goes on finds it entered."""
+    if not any("encoder" in line for line in read_lines(session.folder / FILE)):
+        append_line(session.folder / FILE, {"encoder": _digests(weights_of(session.model.encoder))})
 
 
 def certify(session: Session, stage: str) -> None:
@@ -84,10 +90,8 @@ def _encoder(session: Session, lines: list[dict[str, Any]]) -> None:
     session.model.mix(None)
     session.model.load([])
     found = _digests(weights_of(session.model.encoder))
-    before = next((line["encoder"] for line in lines if "encoder" in line), None)
-    if before is None:
-        append_line(session.folder / FILE, {"encoder": found})
-    elif changed := _changed(before, found):
+    before = next(line["encoder"] for line in lines if "encoder" in line)
+    if changed := _changed(before, found):
         raise IsolationError(f"the frozen encoder {session.parts.encoder.name} changed in {changed}")
 
 

@@ -14,12 +14,14 @@ def run_stream(parts: Parts) -> Record:
     """Go through the whole run on one adapted encoder, and return its record."""
     model = AdaptedEncoder(parts.encoder).to(device_of(parts.machine))
     work = run(parts, model)
+    answers = None
     try:
-        requests = next(work)
         while True:
-            requests = work.send(learn(model, requests, parts.machine, parts.progress))
-    except StopIteration as done:
-        return done.value
+            try:
+                requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
+            except StopIteration as done:
+                return done.value
+            answers = learn(model, requests, parts.machine, parts.progress)
     finally:
         work.close()
         model.release()

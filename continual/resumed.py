@@ -25,12 +25,15 @@ class Resumed:
     mixers: Mapping[str, Tensor] = field(repr=False)
     epochs: int | None = None
 
-    methods: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[Literal["stream", "target"]] = "stream"
 
     @property
     def lr(self) -> float | None:
         return self.composition.lr
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return ()
 
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
         compositions.restore(model, self.composition, adapters, self.mixers)

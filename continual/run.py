@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from continual import closed
-from continual.certificate import certify, prove
+from continual.certificate import certify, enter, prove
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import CorruptError, IsolationError
@@ -44,6 +44,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         for line in warnings:
             parts.progress.say(f"warning: {line}")
         _try(session)
+        enter(session)
         try:
             _score(session, "zero", -1)
             for index in range(len(parts.stream.tasks)):

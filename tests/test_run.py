@@ -14,12 +14,13 @@ import torch
 from continual import composition as compositions
 from continual import drive, trainer
 from continual.adapter import Adapter, unflatten
+from continual.certificate import prove
 from continual.composition.fusion import Fusion
 from continual.composition.unipelt import UniPELT
 from continual.drive import run_stream
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import fingerprint
-from continual.errors import ContinualError
+from continual.errors import ContinualError, CorruptError, IsolationError
 from continual.evaluate import Evaluate
 from continual.head.classify import Classify
 from continual.ledger import Cell, Ledger
@@ -37,6 +38,7 @@ from continual.metric.base import measure
 from continual.parts import Parts
 from continual.report.record import CellFacts, Record, load
 from continual.request import Learn, Learned, Recipe
+from continual.session import Session
 from continual.store import Store
 from continual.strategy.isolated import Isolated
 from continual.strategy.sequential import Sequential
@@ -289,20 +291,40 @@ def test_the_head_alone_is_learned_once(tmp_path: Path) -> None:
 # Proofs
 
 
-def test_a_module_damaged_during_the_run_is_named_and_not_called_unchanged(
+def _damage(parts: Parts, ending: str) -> None:
+    store = Store(parts.store)
+    [name] = [name for name in store.names() if name.endswith(ending)]
+    path = store.root / "objects" / store.resolve(name) / "adapter.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_composed_module_damaged_later_in_the_run_stops_it_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = running.parts(tmp_path, compositions=BOTH)
+
+    def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
+        if requests[0].composition == BOTH[1]:
+            _damage(parts, ".fusion")
+        return trainer.learn(model, requests, *rest)
+
+    monkeypatch.setattr(drive, "learn", tampering)
+    with pytest.raises(CorruptError, match=r"objects/[0-9a-f]{64}/adapter\.safetensors"):
+        run_stream(parts)
+
+
+def test_a_module_damaged_after_the_last_proof_is_not_called_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = running.parts(tmp_path)
 
-    def tampering(model: AdaptedEncoder, requests: list[Learn], *rest: object) -> list[Learned]:
-        if requests[0].name == "learn/toy-2":
-            path = next(Path(parts.store).glob("objects/*/adapter.safetensors"))
-            data = bytearray(path.read_bytes())
-            data[-1] ^= 1
-            path.write_bytes(data)
-        return trainer.learn(model, requests, *rest)
+    def damaging(session: Session, stage: str) -> None:
+        prove(session, stage)
+        _damage(parts, "toy-1.bottleneck")
 
-    monkeypatch.setattr(drive, "learn", tampering)
+    monkeypatch.setattr("continual.run.prove", damaging)
     record = run_stream(parts)
     assert not record.modules_unchanged
     assert record.status == "finished with failures"
@@ -325,7 +347,7 @@ def test_the_gain_over_the_head_is_there_when_the_head_is_the_runs_own_method(tm
     assert [gain.versus for gain in record.gains] == ["single", "head"]
 
 
-def test_an_encoder_changed_during_the_run_is_not_called_unchanged(
+def test_an_encoder_changed_by_the_first_training_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = tiny.encoder("bert", words=["bad"])
@@ -336,7 +358,8 @@ def test_an_encoder_changed_during_the_run_is_not_called_unchanged(
         return trainer.learn(model, *rest)
 
     monkeypatch.setattr(drive, "learn", tampering)
-    assert not running.run(tmp_path, encoder=encoder).encoder_unchanged
+    with pytest.raises(IsolationError, match="after toy-0: the frozen encoder tiny-bert changed in embeddings"):
+        running.run(tmp_path, encoder=encoder)
 
 
 def test_a_composition_that_changes_its_frozen_modules_is_a_bug_that_stops_the_run(
@@ -389,6 +412,7 @@ def test_the_record_reads_back_and_the_page_is_there(composed: tuple[Parts, Reco
         "dashboard.html",
         "ledger.jsonl",
         "modules.jsonl",
+        "certificate.jsonl",
     }
 
 

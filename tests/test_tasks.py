@@ -288,7 +288,7 @@ def test_a_stream_of_images_is_learned_and_composed(tmp_path: Path, family: str)
         stream=Stream("pictures", tasks),
         method=LoRA(),
         compositions=(Fusion(),),
-        recipe=Recipe(epochs=6, batch_size=8, lr=5e-3),
+        recipe=Recipe(epochs=8, batch_size=8, lr=5e-3),
     )
     assert (record.status, {gain.composition for gain in record.gains}) == ("finished", {"fusion"})
     assert record.metrics["average_accuracy"].value >= 0.9
