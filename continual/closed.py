@@ -10,7 +10,7 @@ import torch
 
 from continual.bank import HeadBank
 from continual.method.base import Params
-from continual.predict import answers, row_features
+from continual.predict import answers, row_features, word_features
 from continual.request import Learn, Learned
 from continual.score.base import value
 from continual.session import Session
@@ -22,6 +22,8 @@ NEVER = -1e9
 
 def learned(session: Session, request: Learn, strategy: Closed) -> Generator[list[Learn], list[Learned], Learned]:
     """The module trained where this is the first, then as it is; the head from the features of the training rows.
+
+    A tagging head's are of words: the states that it reads.
 
     Steps and parameters are of what was trained: none, where nothing was. Seconds are of both.
     """
@@ -35,10 +37,13 @@ def learned(session: Session, request: Learn, strategy: Closed) -> Generator[lis
         return found
     session.model.mix(None)
     session.model.load([found.adapter])
-    features = row_features(session.model, request.train)
+    if request.head.reads == "tokens":
+        features, labels = word_features(session.model, request.train)
+    else:
+        features, labels = row_features(session.model, request.train), torch.tensor(request.train.wanted)
     if not bool(features.isfinite().all()):
         return replace(found, diverged="the features of its training rows are not finite")
-    head, sums = computed(strategy, stage, features, torch.tensor(request.train.wanted))
+    head, sums = computed(strategy, stage, features, labels)
     score = _score(session, request, head)
     return replace(found, head_params=head, memory=sums, valid_score=score, seconds=time.perf_counter() - start)
 

@@ -18,7 +18,7 @@ from continual.predict import answers, to
 from continual.request import Learn
 from continual.score.base import value
 from continual.stream.batching import epoch_batches
-from continual.stream.units import Encoded, collate
+from continual.stream.units import Encoded, collate, examples
 
 if TYPE_CHECKING:
     from continual.learner import Learner
@@ -69,7 +69,7 @@ class Member:
         return [Own(name, *pair) for name, pair in zip(names, self.learner.slots.of(self.index), strict=True)]
 
     def rehearse(self, data: Encoded, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of these rows, one unit each, and their mean loss, as the member is now; with gradients."""
+        """Logits of the units of these rows, and the rows' mean loss, as the member is now; with gradients."""
         learner = self.learner
         device = next(learner.model.encoder.parameters()).device
         batch = to(collate(data, rows), device)
@@ -77,7 +77,7 @@ class Member:
             batch.member = torch.full((len(batch.inputs),), index, device=device)
         [answer] = [answer for answer in learner.bank(learner.model.read(batch), batch.member) if len(answer.rows)]
         own = torch.full_like(answer.rows, self.index)
-        loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], answer.rows, own)
+        loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], examples(batch), own)
         return answer.logits, loss.mean()
 
     def gradients_of(self, loss: Tensor) -> list[Tensor | None]:

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from continual import head
 from continual.errors import ContinualError
-from continual.head.base import COMMON
-from continual.head.classify import Classify
+from continual.head.base import COMMON, Head
 from continual.method.base import Params
-from continual.stream.base import Example, Rows, Scenario, Task
+from continual.stream.base import Rows, Scenario, Task
 from continual.stream.stored import labels_of, relabelled
-from continual.stream.text import Reader
-from continual.stream.units import Encoded
+from continual.within import Within, WithinTags
+
+KINDS: dict[str, type[Within | WithinTags]] = {"classify": Within, "tag": WithinTags}
+"""Heads whose outputs are labels, and the same head where only the labels of a row's own task compete."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of one growing classification head over the tasks of a stream, in the order of their first arrival.
+    """The outputs of one growing head over the tasks of a stream, in the order of their first arrival.
 
-    scenario "task": every task has outputs of its own; "domain" and "class": tasks that name a label alike share it.
-    Raises ContinualError for a task whose head does not choose one class.
+    scenario "task": every task has outputs of its own; "domain" and "class": tasks that name a label alike share it,
+    as tags share "O". ``kinds`` are the heads that it may be.
+    Raises ContinualError for tasks whose heads are others, or not of one kind.
     """
 
     tasks: tuple[Task, ...]
     scenario: Scenario
+    kinds: tuple[str, ...] = tuple(KINDS)
 
     def __post_init__(self) -> None:
-        other = [f"{task.name} ({task.head})" for task in self.tasks if task.head != "classify"]
-        if other:
+        found = {task.head for task in self.tasks}
+        if len(found) > 1 or not found <= set(self.kinds):
+            listed = ", ".join(f"{task.name} ({task.head})" for task in self.tasks)
             raise ContinualError(
-                "one head answers all tasks, so each must be of head classify; got " + ", ".join(other) + ". "
-                "Leave them out, or choose strategy=isolated or strategy=sequential with scenario=task"
+                f"one head answers all tasks, so all must be of head {' or all of head '.join(self.kinds)}; got "
+                f"{listed}. Leave some out, or choose strategy=isolated or strategy=sequential with scenario=task"
             )
 
     @cached_property
@@ -57,6 +56,8 @@ class Outputs:
     def rows(self, index: int, rows: Rows) -> Rows:
         """Rows of a task with the number of the output for the number of the label."""
         own = self.of(index)
+        if self.tasks[index].head == "tag":
+            return relabelled(rows, [tuple(own[label] for label in labels) for labels in labels_of(rows)])
         return relabelled(rows, [own[label] for label in labels_of(rows)])
 
     def task(self, index: int, after: int) -> Task:
@@ -66,12 +67,18 @@ class Outputs:
             known[index] = {split: self.rows(index, held) for split, held in task.splits.items()}
         return replace(task, labels=self.names[: self.count(after)], **known[index])
 
-    def head(self, after: int) -> Classify | Within:
+    def labels(self, after: int) -> tuple[str, ...]:
+        """What the outputs of ``names`` are called in their tasks, as scores read them: "O" of every task."""
+        called = {n: c for i, t in enumerate(self.tasks) for n, c in zip(self._own(i), t.labels, strict=True)}
+        return tuple(called[name] for name in self.names[: self.count(after)])
+
+    def head(self, after: int) -> Head:
         """With task identities only the labels of a row's own task compete."""
+        kind = self.tasks[0].head
         if self.scenario != "task":
-            return Classify()
+            return head.named(kind)
         owner = {output: index for index in range(after + 1) for output in self.of(index)}
-        return Within(tuple(owner[output] for output in range(self.count(after))))
+        return KINDS[kind](tuple(owner[output] for output in range(self.count(after))))
 
     def rivals(self, after: int) -> tuple[tuple[int, ...], ...]:
         """The outputs that there are once task ``after`` was learned, in the groups in which they compete."""
@@ -97,48 +104,3 @@ class Outputs:
     def _own(self, index: int) -> list[str]:
         task = self.tasks[index]
         return [f"{task.name}/{label}" for label in task.labels] if self.scenario == "task" else list(task.labels)
-
-
-@dataclass(frozen=True)
-class Within:
-    """``Classify`` where a row's label competes with those of its own task alone: several heads in one.
-
-    loss = −log softmax over {c: owner[c] = owner[y]}, so that no other output has a gradient.
-
-    owner  the task of each output
-    """
-
-    owner: tuple[int, ...]
-
-    reads: ClassVar[Literal["pooled", "tokens"]] = "pooled"
-    scores: ClassVar[tuple[str, ...]] = Classify.scores
-    classes: ClassVar[bool] = True
-
-    def path(self) -> Hashable:
-        return ("within", self.owner)
-
-    def problem(self, row: Example, labels: Sequence[str]) -> str | None:
-        return Classify().problem(row, labels)
-
-    def read(self, reader: Reader, rows: Rows, labels: Sequence[str]) -> Encoded:
-        read = Classify().read(reader, rows, labels)
-        return replace(read, kind=self.path(), marks=tuple(self.owner[label] for label in read.wanted))
-
-    def init(self, d: int, labels: int, rng: torch.Generator) -> Params:
-        return Classify().init(d, labels, rng)
-
-    def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
-        return Classify().logits(p, states, mask)
-
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
-        owner = torch.tensor(self.owner, device=logits.device)
-        return F.cross_entropy(self._among(logits, owner[targets]), targets, reduction="none")
-
-    def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:
-        return self._among(logits, torch.tensor(marks, device=logits.device)).argmax(-1).tolist()
-
-    def _among(self, logits: Tensor, task: Tensor) -> Tensor:
-        owner = torch.tensor(self.owner, device=logits.device)
-        others = owner != task[:, None]
-        beyond = logits.shape[1] - len(owner)  # beside a wider head the bank has padded this one
-        return logits.masked_fill(F.pad(others, (0, beyond), value=True), float("-inf"))

@@ -90,7 +90,7 @@ class Parts:
         strategy, scenario = self.strategy, self.stream.scenario
         if not (strategy.one_head or (strategy.shared and scenario != "task")):
             return None
-        return Outputs(self.stream.tasks, scenario)
+        return Outputs(self.stream.tasks, scenario, strategy.heads)
 
     def _check_reading(self) -> None:
         image = self.encoder.arch.image

@@ -37,6 +37,18 @@ def row_features(model: AdaptedEncoder, data: Encoded) -> Tensor:
 
 
 @torch.no_grad()
+def word_features(model: AdaptedEncoder, data: Encoded) -> tuple[Tensor, Tensor]:
+    """(words, d) states of the tokens that a tagging head answers, float32, and their (words,) targets."""
+    states, targets = [], []
+    for _, batch in forward_batches(model, data, None):
+        [target] = batch.targets.values()
+        answered = target >= 0
+        states.append(model.read(batch).tokens[:, : target.shape[1]][answered].float().cpu())
+        targets.append(target[answered].cpu())
+    return torch.cat(states), torch.cat(targets)
+
+
+@torch.no_grad()
 def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | None = None) -> list[Any]:
     """The decoded answer of each row, in the order of the rows."""
     found: list[Any] = [None] * len(data)

@@ -37,6 +37,8 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
     )
     adapter = parts.strategy.start(session.fresh(parts.method, name), stage)
     request = session.request(name, task, (adapter,), parts.strategy.rows(stage), kind=kind)
+    if outputs is not None:
+        request = replace(request, labels=outputs.labels(index))
     if outputs is not None and before is not None:
         start = parts.strategy.start_head(request.head_params, _head(session, before))
         request = replace(request, head_params=start)

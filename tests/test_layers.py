@@ -20,7 +20,7 @@ LAYERS = [
     "adapter",
     "encoder store bank prune",
     "composition strategy held predict parallel space information merging pruning router",
-    "exchange recalled resumed task_inference outputs memories",
+    "exchange recalled resumed task_inference within outputs memories",
     "request slots",
     "member choose",
     "learner evaluate progress",

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from continual.method.base import Params
@@ -72,6 +73,12 @@ def is_index(value: object, size: int) -> bool:
 def texts(row: Example) -> tuple[str, ...]:
     """What a head that reads several texts, or words, finds in a row that ``problem`` let pass."""
     return cast("tuple[str, ...]", row.text)
+
+
+def affine(p: Params, states: Tensor) -> Tensor:
+    """(…, d) -> (…, C): W h + b; with a projection P (M, d) among the tensors relu(P h) stands in the place of h."""
+    read = F.relu(F.linear(states, p["projection"])) if "projection" in p else states
+    return F.linear(read, p["weight"], p["bias"])
 
 
 def exact(logits: Tensor) -> Tensor:

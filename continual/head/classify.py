@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.head.base import is_index
+from continual.head.base import affine, is_index
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, no_text
@@ -49,8 +49,7 @@ class Classify:
         return {"weight": torch.randn(labels, d, generator=rng) * 0.02, "bias": torch.zeros(labels)}
 
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
-        read = F.relu(F.linear(states, p["projection"])) if "projection" in p else states
-        return F.linear(read, p["weight"], p["bias"])
+        return affine(p, states)
 
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")

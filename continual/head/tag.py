@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual.head.base import exact, is_index, row_means, texts
+from continual.head.base import affine, exact, is_index, row_means, texts
 from continual.method.base import Params
 from continual.stream.base import Example, Rows
 from continual.stream.text import Reader, Window, no_texts
@@ -36,7 +36,7 @@ class Tag:
     cross-entropy at their first tokens (Devlin et al. 2019, §5.3; the other tokens are -1 in the targets). A sentence
     longer than the encoder reads is read in windows that overlap, and the first window that has a word answers it, in
     training and after. A word for which the tokenizer makes no token is answered "O", or the first label where there is
-    no "O". W (C, d) from N(0, 0.02), b zero.
+    no "O". W (C, d) from N(0, 0.02), b zero. A projection stands before W as in ``head/classify.py``.
     """
 
     reads: ClassVar[Literal["pooled", "tokens"]] = "tokens"
@@ -81,7 +81,7 @@ class Tag:
         return {"weight": torch.randn(labels, d, generator=rng) * 0.02, "bias": torch.zeros(labels)}
 
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
-        return F.linear(states, p["weight"], p["bias"])
+        return affine(p, states)
 
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
         # Units of other heads may be longer: the batch is padded to them, the targets are not.

@@ -101,11 +101,13 @@ class Strategy:
     shared    True: one module answers all tasks, as it is now; False: each task is answered by its own
     one_head  True: one head has the labels of all tasks, and old rows can be trained on. So it is in any case where
               a row's task is not known when it is answered (every scenario but "task") and one module is shared
+    heads     what that one head may be: a label for each row, or a tag for each word
     """
 
     independent: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     one_head: ClassVar[bool] = False
+    heads: ClassVar[tuple[str, ...]] = ("classify", "tag")
 
     def check(self, method: Described) -> None:
         """When a run is built. Raises ContinualError for a method that the strategy cannot work with."""

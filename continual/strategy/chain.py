@@ -53,6 +53,8 @@ class Chain(Strategy):
         # Attributes of the class elsewhere; here they follow from what is chained.
         for what, values in (("shared", any), ("one_head", any), ("independent", all)):
             object.__setattr__(self, what, values(getattr(part, what) for part in self.parts.values()))
+        heads = tuple(head for head in Strategy.heads if all(head in part.heads for part in self.parts.values()))
+        object.__setattr__(self, "heads", heads)
 
     @cached_property
     def parts(self) -> dict[str, Strategy]:

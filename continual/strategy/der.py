@@ -35,6 +35,7 @@ class DER(Strategy):
 
     shared: ClassVar[bool] = True
     one_head: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("classify",)
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.batch < 1 or not self.alpha >= 0 or not self.beta >= 0:

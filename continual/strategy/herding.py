@@ -30,6 +30,7 @@ class Herding(Strategy):
 
     shared: ClassVar[bool] = True
     one_head: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("classify",)
 
     def __post_init__(self) -> None:
         if self.size < 1:

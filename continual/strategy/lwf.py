@@ -33,6 +33,7 @@ class LwF(Strategy):
 
     shared: ClassVar[bool] = True
     one_head: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("classify",)
 
     def __post_init__(self) -> None:
         if not self.strength >= 0 or not self.temperature > 0:

@@ -67,7 +67,8 @@ def test_gradients_of_a_fusion_are_the_recorded_ones(case: str, ours: Fusion, mo
         for name, parameter in mixer.named_parameters():
             wanted = expected[f"grad/{place}.{OURS[name]}"]
             assert wanted.abs().max() > 0.01
-            assert tiny.gap(parameter.grad, wanted) <= 1e-5 * float(wanted.abs().max().clamp_min(1))
+            # Float32 sums over tokens: how they are grouped, and so their last digits, is a matter of the CPU.
+            assert tiny.gap(parameter.grad, wanted) <= 3e-5 * float(wanted.abs().max().clamp_min(1))
             compared += 1
         assert expected[f"grad/{place}.key.bias"].abs().max() < 1e-4  # why ours has no such bias
     assert compared == 2 * (4 if ours.values else 3)

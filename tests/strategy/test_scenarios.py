@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,10 +74,15 @@ def test_within_a_task_only_its_own_labels_compete() -> None:
     assert torch.allclose(head.loss(wide, targets, index, torch.zeros(4)), loss)
 
 
-def test_one_head_cannot_answer_what_does_not_choose_a_class() -> None:
-    given = (*tasks(x=("a", "b")), Task("y", ("O", "B-A"), (), (), (), head="tag"))
-    with pytest.raises(ContinualError, match=r"of head classify; got y \(tag\).*strategy=isolated"):
-        Outputs(given, "task")
+def test_one_head_cannot_answer_what_chooses_no_label_or_is_of_two_kinds() -> None:
+    tagged = Task("y", ("O", "B-A"), (), (), (), head="tag")
+    told = r"must be of head classify or all of head tag; got x \(classify\), y \(tag\).*strategy=isolated"
+    with pytest.raises(ContinualError, match=told):
+        Outputs((*tasks(x=("a", "b")), tagged), "task")
+    with pytest.raises(ContinualError, match=r"got z \(search\)"):
+        Outputs((replace(tagged, name="z", head="search"),), "task")
+    with pytest.raises(ContinualError, match=r"all must be of head classify; got y \(tag\)"):
+        Outputs((tagged,), "task", ("classify",))
 
 
 def test_a_head_grows_by_new_outputs_and_keeps_the_old(tmp_path: Path) -> None:
