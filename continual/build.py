@@ -83,6 +83,7 @@ def of(plain: dict[str, Any]) -> Parts:
         mergings=mergings,
         sources=plain["sources"],
         prune=prune,
+        references=plain["references"],
         recipe=recipe,
         evaluate=evaluate,
         machine=machine,
@@ -113,7 +114,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 def _check_plain(plain: dict[str, Any]) -> None:
     """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
     kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
-    kinds |= {"sources": tuple[str, ...]}
+    kinds |= {"sources": tuple[str, ...], "references": tuple[str, ...]}
     wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
     if wrong:
         raise ContinualError("; ".join(wrong))

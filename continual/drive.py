@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from continual import logs
+from pathlib import Path
+
+from continual import logs, references
 from continual.encoder.adapted import AdaptedEncoder
 from continual.parts import Parts
 from continual.report.record import Record
@@ -11,7 +13,10 @@ from continual.trainer import device_of, learn
 
 
 def run_stream(parts: Parts) -> Record:
-    """Go through the whole run on one adapted encoder, and return its record."""
+    """Go through a run on one adapted encoder, and return its record. If it is due, its references come first."""
+    if not (Path(parts.runs) / parts.run_id / "run.json").exists():
+        for reference in references.derived(parts).values():
+            run_stream(reference)
     model = AdaptedEncoder(parts.encoder).to(device_of(parts.machine))
     work = run(parts, model)
     answers = None

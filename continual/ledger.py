@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from continual.files import append_line, read_lines
 
+REFERENCES = ("single", "joint")
+"""Stages of cells that are not the run's own: other models answer there (``references.py``)."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -25,7 +28,7 @@ class Cell:
     n       test rows; ``low`` and ``high`` bound the 95 % Wilson interval of a proportion
     how     "own": the task's own module and head · "ncm": nearest class mean on the features of the last module
     key     digest of all that the score depends on: two cells with one key have one score
-    reused  the score was taken from an earlier cell with the same key, no row was forwarded
+    reused  the score was taken from an earlier cell with the same key, or from a reference run: no row was forwarded
     """
 
     stage: str

@@ -152,4 +152,6 @@ def _notes(parts: Parts) -> list[str]:
         notes.append("each row's task is given: what a router makes of another order is not counted here")
     elif parts.stream.scenario != "task":
         notes.append(f"scenario {parts.stream.scenario}: each row's task is given here, as in the run's own matrix")
+    if parts.references:
+        notes.append("metrics against references are not counted here: theirs are of the run's own order")
     return notes

@@ -10,7 +10,7 @@ from typing import Any
 
 import continual
 from continual import composition as compositions
-from continual import folder, merging, method
+from continual import folder, merging, method, references
 from continual import router as routers
 from continual.composition.base import Composition
 from continual.composition.fusion import Fusion
@@ -42,6 +42,7 @@ class Parts:
     sources  stored modules, by digest, name or name/version, that are composed and merged beside the stream's own
     prune    how learned compositions are made smaller afterwards; None: not at all
     router   for when the task of a row is not given; None: it always is
+    references  other runs that some metrics compare with, which are made first: "single", "joint" (``references.py``)
     config   a configuration to keep in the record, for the reader; results do not depend on it
     """
 
@@ -54,6 +55,7 @@ class Parts:
     sources: tuple[str, ...] = ()
     prune: Pruner | None = None
     router: Router | None = None
+    references: tuple[str, ...] = ()
     recipe: Recipe = field(default_factory=Recipe)
     evaluate: Evaluate = field(default_factory=Evaluate)
     machine: Machine = field(default_factory=Machine)
@@ -83,6 +85,7 @@ class Parts:
         _ = self.outputs  # a stream that one head cannot answer is refused now
         self._check_reading()
         self._check_compositions()
+        references.check(self)
 
     @cached_property
     def outputs(self) -> Outputs | None:
@@ -138,6 +141,7 @@ class Parts:
             "compositions": [[compositions.name_of(c), folder.arguments(c)] for c in self.compositions],
             "mergings": [[merging.name_of(rule), folder.arguments(rule)] for rule in self.mergings],
             "sources": list(self.source_digests),
+            "references": sorted(self.references),
             "prune": self.prune and [folder.name_of("continual.pruning", self.prune), folder.arguments(self.prune)],
             "recipe": folder.arguments(self.recipe),
             "evaluate": folder.arguments(self.evaluate),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from continual import closed
+from continual import closed, references
 from continual.certificate import certify, enter, prove
 from continual.compose import compose
 from continual.encoder.adapted import AdaptedEncoder
@@ -58,6 +58,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
                 prove(session, "a module could not be read")  # if it is one of the stream's, this says where it changed
             raise
         prove(session, "the last stage")
+        references.adopt(session)
         record = summarize(session, started, routing)
         values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
         conclude(parts.machine.loggers, values)

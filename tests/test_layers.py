@@ -25,7 +25,7 @@ LAYERS = [
     "member choose",
     "learner evaluate progress",
     "trainer",
-    "parts provenance session stages certificate closed summary compare compose readings route",
+    "parts references provenance session stages certificate closed summary compare compose readings route",
     "run orders",
     "drive",
     "build",

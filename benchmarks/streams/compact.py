@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from continual.ledger import REFERENCES
 from continual.report.record import Module, Record
 
 Matrix = list[list[float | None]]
@@ -46,7 +47,7 @@ def compact(record: Record, sweep: str, overrides: Sequence[str], device: str) -
         "seconds": record.seconds,
         "forwarded_rows": record.forwarded_rows,
         "peak_memory_bytes": record.peak_memory_bytes,
-        "reused": sum(cell.reused for cell in record.cells),
+        "reused": sum(cell.reused for cell in record.cells if cell.stage not in REFERENCES),
         "unchanged": record.encoder_unchanged and record.modules_unchanged,
     }
 

@@ -8,6 +8,7 @@ from continual.report.record import CellFacts, Metric, Record, Route, TaskFacts
 
 MISSING = "–"
 SHOWN = ("average_accuracy", "backward_transfer", "forgetting", "forward_transfer", "learning_accuracy")
+COMPARED = ("intransigence", "rectified_forgetting", "forgetting_rate", "forward_transfer_over_single")
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ def known(record: Record) -> str:
 
 
 def headline(record: Record) -> list[tuple[str, Metric]]:
-    """The metrics that people look at first, by name; the record has the others."""
-    return [(name, record.metrics[name]) for name in SHOWN if name in record.metrics]
+    """The metrics that people see first, by name, and those against references that were run. The record has all."""
+    found = [(name, record.metrics[name]) for name in (*SHOWN, *COMPARED) if name in record.metrics]
+    return [(name, metric) for name, metric in found if name in SHOWN or metric.value is not None]
 
 
 def judged(record: Record) -> str:
