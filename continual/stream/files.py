@@ -9,7 +9,7 @@ from pathlib import Path
 
 from continual.errors import DataError
 from continual.stream.base import Rows
-from continual.stream.sample import split, subset
+from continual.stream.sample import few, split, subset
 
 SPLITS = ("train", "valid", "test")
 
@@ -60,13 +60,19 @@ def complete(
     train: int | None,
     name: str,
     holdout: Holdout = split,
+    shots: int | None = None,
 ) -> dict[str, Rows]:
-    """All three splits: those without a file are held out of train; then train is cut to a subset. f(seed, name)."""
+    """All three splits: those without a file are held out of train; then train is cut to a subset. f(seed, name).
+
+    train, shots  so many rows of train in all, or of each class; None: all. Raises DataError for both
+    """
+    if shots is not None and train is not None:
+        raise DataError(f"{name}: give train={train} rows in all, or shots={shots} of each class, not both")
     rows = dict(rows)
     for part, size in (("test", test), ("valid", valid)):
         if part not in rows:
             rows["train"], rows[part] = holdout(rows["train"], size, seed, f"{name}/{part}")
-    rows["train"] = subset(rows["train"], train, seed, f"{name}/train")
+    rows["train"] = few(subset(rows["train"], train, seed, f"{name}/train"), shots, seed, f"{name}/train")
     return rows
 
 

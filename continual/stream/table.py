@@ -46,7 +46,7 @@ def read_rows(path: str | Path, texts: Sequence[str], label: str | None) -> Iter
                     f"{path}: {unknown('column', lost[0], row)} (set text= and label= to columns of the file)"
                 )
             empty, where = False, f"{path}, line {line}"
-            found = tuple(_text(where, row.get(column), column) for column in texts)
+            found = tuple(as_text(where, row.get(column), column) for column in texts)
             yield Row(where, at, found, None if label is None else row.get(label))
     if empty:
         raise DataError(f"{path}: no rows; expected at least one with {', '.join(map(repr, columns))}")
@@ -109,6 +109,13 @@ def as_label(where: str, value: object, column: str) -> str:
     return value.strip()
 
 
+def as_text(where: str, value: object, column: str) -> str:
+    """The value itself; DataError where it is no string."""
+    if not isinstance(value, str):
+        raise DataError(f"{where}: expected a text in {column!r}, got {value!r:.60}; mend or drop the row")
+    return value
+
+
 def _reader(path: str | Path) -> Callable[[Lines], Iterator[Found]]:
     readers = {".csv": _csv, ".tsv": partial(_csv, delimiter="\t"), ".jsonl": _jsonl}
     suffix = Path(path).suffix
@@ -165,9 +172,3 @@ def _jsonl(source: Lines) -> Iterator[Found]:
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected an object, got {type(row).__name__}")
         yield source.number, at, row
-
-
-def _text(where: str, value: object, column: str) -> str:
-    if not isinstance(value, str):
-        raise DataError(f"{where}: expected a text in {column!r}, got {value!r:.60}; mend or drop the row")
-    return value
