@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 
 from continual import head
@@ -84,7 +85,9 @@ class Evaluator:
         """The score of a task's rows by its own head, with its interval."""
         score = score_of(task)
         low, high = interval(score, stats, self.seed)
-        return Cell(stage, after, index, value(score, stats), len(stats), low, high, "own", key)
+        mean, classes = recall(task, stats)
+        scored = value(score, stats)
+        return Cell(stage, after, index, scored, len(stats), low, high, "own", key, recall=mean, classes=classes)
 
     def stats(self, task: Task, head_params: Params, rows: Rows | None = None) -> Floats:
         """(n, k) the statistics of the task's score, answered by what is loaded in the encoder now, and this head.
@@ -151,10 +154,25 @@ def few(task: Task, shots: int, seed: int) -> Sequence[Example]:
     return rows
 
 
+def recall(task: Task, stats: Floats) -> tuple[float | None, int]:
+    """Mean over the classes that test rows have of the share of their rows that are right, and how many classes.
+
+    (None, 0) where a row has no class, or the task's score does not say of each row whether it is right.
+    """
+    score = score_of(task)
+    if not (head.named(task.head).classes and score.proportion):
+        return None, 0
+    of = np.array(list(labels_of(task.test)), dtype=np.int64)
+    rows = np.bincount(of)
+    right = np.bincount(of, weights=score.total(stats))
+    there = rows > 0
+    return float((right[there] / rows[there]).mean()), int(there.sum())
+
+
 def score_of(task: Task) -> Score:
     """How the task's answers are judged: by the score that it names, or that its head proposes."""
     return scores.named(task.score or head.named(task.head).scores[0])
 
 
 def _again(old: Cell, stage: str, after: int, index: int) -> Cell:
-    return Cell(stage, after, index, old.score, old.n, old.low, old.high, old.how, old.key, reused=True)
+    return replace(old, stage=stage, after=after, task=index, reused=True)

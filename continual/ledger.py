@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Cell:
     how     "own": the task's own module and head · "ncm": nearest class mean on the features of the last module
     key     digest of all that the score depends on: two cells with one key have one score
     reused  the score was taken from an earlier cell with the same key, or from a reference run: no row was forwarded
+    recall  where answers are classes that are right or wrong: the mean over the classes that the test rows have of the
+            share of their rows that are right; ``classes`` is how many they are
     """
 
     stage: str
@@ -42,6 +44,8 @@ class Cell:
     key: str = ""
     reused: bool = False
     why: str = ""
+    recall: float | None = None
+    classes: int = 0
 
 
 def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -92,11 +96,15 @@ class Ledger:
 
     def matrix(self, stage: str = "learn") -> NDArray[np.float64]:
         """(T, T) scores, row: after task i, column: on task j; NaN where a cell is missing or undefined."""
-        table = np.full((len(self.tasks), len(self.tasks)), np.nan)
-        for cell in self.cells:
-            if cell.stage == stage and cell.after >= 0 and cell.score is not None:
-                table[cell.after, cell.task] = cell.score
-        return table
+        return self._table(stage, lambda cell: cell.score)
+
+    def recall(self) -> NDArray[np.float64]:
+        """(T, T) of stage "learn" the means over each task's classes; NaN where there are none."""
+        return self._table("learn", lambda cell: cell.recall)
+
+    def classes(self) -> NDArray[np.int64]:
+        """(T,) classes that each task's test rows have; 0 where its answers are no classes."""
+        return self._most(lambda cell: cell.classes)
 
     def zero(self) -> NDArray[np.float64]:
         """(T,) scores of the bare encoder before any training; NaN where missing."""
@@ -108,7 +116,18 @@ class Ledger:
 
     def counts(self) -> NDArray[np.int64]:
         """(T,) test rows of each task; 0 where a task was never tested."""
-        counts = np.zeros(len(self.tasks), dtype=np.int64)
+        return self._most(lambda cell: cell.n)
+
+    def _table(self, stage: str, of: Callable[[Cell], float | None]) -> NDArray[np.float64]:
+        table = np.full((len(self.tasks), len(self.tasks)), np.nan)
         for cell in self.cells:
-            counts[cell.task] = max(counts[cell.task], cell.n)
-        return counts
+            if cell.stage == stage and cell.after >= 0 and (value := of(cell)) is not None:
+                table[cell.after, cell.task] = value
+        return table
+
+    def _most(self, of: Callable[[Cell], int]) -> NDArray[np.int64]:
+        """Of each task the largest number that its cells have."""
+        found = np.zeros(len(self.tasks), dtype=np.int64)
+        for cell in self.cells:
+            found[cell.task] = max(found[cell.task], of(cell))
+        return found

@@ -229,7 +229,7 @@ def test_a_metric_is_a_loss_where_a_better_end_makes_it_smaller() -> None:
     poor = [[0.5, 0.2, 0.2], [0.4, 0.5, 0.2], [0.3, 0.3, 0.5]]
     end = [[0.5, 0.2, 0.2], [0.4, 0.5, 0.2], [0.6, 0.6, 0.6]]
     learned = [[0.6, 0.2, 0.2], [0.4, 0.6, 0.2], [0.3, 0.3, 0.6]]
-    found = [measure(from_matrix(rows, [0.1] * 3, [9] * 3, [0.5] * 3, joint)) for rows in (poor, end, learned)]
+    found = [measure(from_matrix(rows, [0.1] * 3, [9] * 3, [0.5] * 3, joint, [2] * 3)) for rows in (poor, end, learned)]
     for name, metric in metrics().items():
         before, after, diagonal = (ledger[name].value for ledger in found)
         after = diagonal if after == before else after

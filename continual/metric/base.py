@@ -27,13 +27,22 @@ def no_references(tasks: int) -> list[tuple[str, int, int]]:
     return []
 
 
+def scores(ledger: Ledger) -> NDArray[np.float64]:
+    """(T+1, T): row i after task i, column j on task j, and last, so that its index is -1, the bare encoder's row.
+
+    T is the length of the stream, not what was learned so far: an unfinished run has missing cells, it is never
+    silently scored as a shorter stream.
+    """
+    return np.vstack([ledger.matrix(), ledger.zero()])
+
+
 @dataclass(frozen=True)
 class Measured:
     """A metric of one ledger.
 
     value       None where it is undefined: one task has no backward transfer, no cell is there to average
     definition  name and version of the formula, "backward_transfer@1"
-    missing     cells that the formula reads and that have no score: they were left out, never filled in
+    missing     cells that the formula reads and that have no number: they were left out, never filled in
     """
 
     value: float | None
@@ -52,6 +61,8 @@ class Metric:
     references  for T tasks, the (stage, after, task) of every cell of other models that the formula reads, each once:
                 stage "single", after = task: a model of that task alone; "joint", after = k: one of tasks 0..k together
     loss        lower is better
+    table       of a ledger the numbers that the formula reads in its cells, NaN where there is none: the scores, or
+                (T, T) others
     """
 
     formula: Callable[[Ledger], float]
@@ -60,6 +71,7 @@ class Metric:
     says: str
     references: Callable[[int], list[tuple[str, int, int]]] = no_references
     loss: bool = False
+    table: Callable[[Ledger], NDArray[np.float64]] = scores
 
     @property
     def name(self) -> str:
@@ -72,22 +84,13 @@ class Metric:
         return f"{self.name}@{self.version}"
 
     def measure(self, ledger: Ledger) -> Measured:
-        """The formula's value, and how many of its cells have no score."""
-        value, table, tasks = self.formula(ledger), scores(ledger), len(ledger.tasks)
+        """The formula's value, and how many of its cells have no number."""
+        value, table, tasks = self.formula(ledger), self.table(ledger), len(ledger.tasks)
         missing = sum(math.isnan(table[cell]) for cell in self.cells(tasks))
         references = self.references(tasks)
         tables = {stage: ledger.matrix(stage) for stage, _, _ in references}
         missing += sum(math.isnan(tables[stage][after, task]) for stage, after, task in references)
         return Measured(None if math.isnan(value) else value, self.definition, missing)
-
-
-def scores(ledger: Ledger) -> NDArray[np.float64]:
-    """(T+1, T): row i after task i, column j on task j, and last, so that its index is -1, the bare encoder's row.
-
-    T is the length of the stream, not what was learned so far: an unfinished run has missing cells, it is never
-    silently scored as a shorter stream.
-    """
-    return np.vstack([ledger.matrix(), ledger.zero()])
 
 
 def mean(terms: Iterable[float]) -> float:
@@ -132,6 +135,7 @@ def from_matrix(
     counts: Sequence[int] = (),
     single: Sequence[float | None] = (),
     joint: Sequence[Sequence[float | None]] = (),
+    classes: Sequence[int] = (),
 ) -> Ledger:
     """A ledger of scores that were made elsewhere, a published matrix for instance; None: not scored.
 
@@ -139,6 +143,7 @@ def from_matrix(
     counts  (T,) test rows; without them nothing can be weighted by rows
     single  (T,) each by a model of that task alone
     joint   row k: by a model of tasks 0..k together
+    classes  (T,) of each task, all with as many test rows, so that their mean is the score; without them it has none
 
     >>> from_matrix([[0.9, None], [0.8, 0.7]]).matrix()
     array([[0.9, nan],
@@ -150,7 +155,9 @@ def from_matrix(
     tables += [("joint", after, row) for after, row in enumerate(joint)]
     for stage, after, row in tables:
         of = [(task, score) for task, score in enumerate(row) if score is not None]
-        ledger.add(Cell(stage, after, task, score, n=counts[task] if counts else 0) for task, score in of)
+        for task, score in of:
+            by_class = {"recall": score, "classes": classes[task]} if classes else {}
+            ledger.add([Cell(stage, after, task, score, n=counts[task] if counts else 0, **by_class)])
     return ledger
 
 

@@ -61,6 +61,8 @@ class CellFacts(Strict):
     key: str
     reused: bool
     why: str
+    recall: float | None = None  # None too in a record of before it was written
+    classes: int = 0
 
 
 class Metric(Strict):

@@ -16,7 +16,8 @@ ZERO = [0.3, 0.4, 0.5]
 COUNTS = [100, 200, 700]
 SINGLE = [0.9, 0.7, 0.7]
 JOINT = [[0.8], [0.7, 0.9], [0.8, 0.8, 0.8]]
-WHOLE = from_matrix(ROWS, ZERO, COUNTS, SINGLE, JOINT)
+CLASSES = [2, 3, 5]
+WHOLE = from_matrix(ROWS, ZERO, COUNTS, SINGLE, JOINT, CLASSES)
 
 BY_HAND = {
     "average_accuracy": (0.7 + 0.85 + 0.6) / 3,
@@ -24,6 +25,7 @@ BY_HAND = {
     "triangle_accuracy": (0.9 + 0.95 + 0.8 + 0.7 + 0.85 + 0.6) / 6,
     "average_incremental_accuracy_macro": (0.9 + 0.875 + 2.15 / 3) / 3,
     "average_incremental_accuracy_micro": (0.9 + (95 + 160) / 300 + 0.66) / 3,
+    "average_mean_class_accuracy": (0.9 + (1.9 + 2.4) / 5 + (1.4 + 2.55 + 3.0) / 10) / 3,
     "area_under_curve": (0.9 / 2 + 0.875 + 2.15 / 3 / 2) / 2,
     "learning_accuracy": (0.9 + 0.8 + 0.6) / 3,
     "plasticity": 2.3 / 3,
@@ -84,6 +86,7 @@ ONE_TASK = {  # what one task has; all else is undefined for it
     "triangle_accuracy": 0.75,
     "average_incremental_accuracy_macro": 0.75,
     "average_incremental_accuracy_micro": 0.75,
+    "average_mean_class_accuracy": 0.75,
     "learning_accuracy": 0.75,
     "plasticity": 0.75,
     "worst_case_accuracy": 0.75,
@@ -94,7 +97,7 @@ ONE_TASK = {  # what one task has; all else is undefined for it
 
 
 def test_one_task_has_accuracy_but_no_transfer_and_nothing_counts_as_missing():
-    got = measure(from_matrix([[0.75]], [0.5], counts=[8], single=[0.75], joint=[[0.875]]))
+    got = measure(from_matrix([[0.75]], [0.5], counts=[8], single=[0.75], joint=[[0.875]], classes=[2]))
     assert {name: metric.value for name, metric in got.items() if metric.value is not None} == pytest.approx(ONE_TASK)
     assert all(metric.missing == 0 for metric in got.values())
 
@@ -120,7 +123,7 @@ def test_a_missing_cell_is_left_out_and_counted_not_taken_for_zero():
 
 
 def test_without_reference_runs_what_needs_them_is_undefined_and_says_how_many_cells_it_lacks():
-    got = measure(from_matrix(ROWS, ZERO, COUNTS))
+    got = measure(from_matrix(ROWS, ZERO, COUNTS, classes=CLASSES))
     assert {name: metric.missing for name, metric in got.items() if metric.value is None} == {
         "forward_transfer_over_single": 2,
         "intransigence": 3,
@@ -154,6 +157,19 @@ def test_without_counts_nothing_can_be_weighted_by_rows():
     assert got["micro_average_accuracy"].value is None
     assert got["average_incremental_accuracy_micro"].value is None
     assert got["average_incremental_accuracy_macro"].value is not None
+
+
+def test_without_classes_there_is_no_class_accuracy_and_every_cell_is_missing():
+    got = measure(from_matrix(ROWS, ZERO, COUNTS))["average_mean_class_accuracy"]
+    assert (got.value, got.missing) == (None, 6)
+
+
+def test_the_mean_over_classes_is_read_and_not_the_score():
+    ledger = Ledger(["a", "b"])
+    ledger.add([Cell("learn", 0, 0, 0.9, 10, recall=0.5, classes=2)])
+    ledger.add([Cell("learn", 1, 0, 0.9, 10, recall=0.25, classes=2), Cell("learn", 1, 1, 0.8, 10)])
+    got = measure(ledger)["average_mean_class_accuracy"]
+    assert (got.value, got.missing) == (0.375, 1)  # the second task has no classes: it is left out and counted
 
 
 @pytest.mark.parametrize(("rows", "value"), [([[0.0], [0.0, 0.0]], 0.0), ([[0.5], [-0.5, 0.5]], None)])

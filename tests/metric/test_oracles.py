@@ -133,12 +133,18 @@ def tpl_f_cil(R, T, joint, **_):  # Lin et al. 2024, appendix C.2, t = T
     return sum(joint[T - 1][i] - R[T - 1][i] for i in range(T)) / T
 
 
+def amca(R, T, C, **_):  # of classes that are alike within a task
+    stages = [[R[t][j] for j in range(t + 1) for _ in range(C[j])] for t in range(T)]
+    return sum(sum(stage) / len(stage) for stage in stages) / T
+
+
 ORACLES = {
     "average_accuracy": gem_acc,
     "micro_average_accuracy": rows_right,
     "triangle_accuracy": diaz_a,
     "average_incremental_accuracy_macro": icarl_aia,
     "average_incremental_accuracy_micro": pilot_aia,
+    "average_mean_class_accuracy": amca,
     "area_under_curve": area,
     "learning_accuracy": mer_la,
     "plasticity": mer_la,
@@ -171,7 +177,9 @@ def drawn(rng: random.Random):
         return [[rng.random() for _ in range(tasks)] for _ in range(tasks)]
 
     counts = [rng.randint(1, 2000) for _ in range(tasks)]
-    return {"T": tasks, "R": table(), "joint": table(), "b": table()[0], "alone": table()[0], "n": counts}
+    classes = [rng.randint(2, 20) for _ in range(tasks)]
+    tables = {"R": table(), "joint": table(), "b": table()[0], "alone": table()[0]}
+    return {"T": tasks, **tables, "n": counts, "C": classes}
 
 
 def test_every_metric_has_an_oracle():
@@ -183,7 +191,7 @@ def test_metrics_equal_the_published_formulas_on_random_matrices(count):
     rng = random.Random(count)
     for _ in range(count):
         m = drawn(rng)
-        got = measure(from_matrix(m["R"], m["b"], m["n"], m["alone"], m["joint"]))
+        got = measure(from_matrix(m["R"], m["b"], m["n"], m["alone"], m["joint"], m["C"]))
         for name, oracle in ORACLES.items():
             assert got[name].value == pytest.approx(oracle(**m), rel=1e-9, abs=1e-9), name
             assert got[name].missing == 0

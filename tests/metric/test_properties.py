@@ -27,12 +27,14 @@ def whole(draw, cell):
     row = st.lists(cell, min_size=tasks, max_size=tasks)
     counts = draw(st.lists(st.integers(1, 1000), min_size=tasks, max_size=tasks))
     single, joint = draw(row), [draw(row) for _ in range(tasks)]
-    return made({"zero": zero, "learn": rows, "single": single, "joint": joint, "counts": counts})
+    classes = draw(st.lists(st.integers(2, 50), min_size=tasks, max_size=tasks))
+    tables = {"zero": zero, "learn": rows, "single": single, "joint": joint, "counts": counts, "classes": classes}
+    return made(tables)
 
 
 def made(tables) -> tuple[Ledger, dict]:
-    ledger = from_matrix(tables["learn"], tables["zero"], tables["counts"], tables["single"], tables["joint"])
-    return ledger, tables
+    given = [tables[name] for name in ("learn", "zero", "counts", "single", "joint", "classes")]
+    return from_matrix(*given), tables
 
 
 def looked_up(tables, stage: str, after: int, task: int) -> float | None:
@@ -113,6 +115,14 @@ def test_with_equal_test_rows_micro_is_macro(made, count):
 
 
 @settings(deadline=None)
+@given(whole(score), st.integers(2, 50))
+def test_with_equal_classes_the_mean_over_classes_is_macro(made, count):
+    got = measure(from_matrix(made[1]["learn"], classes=[count] * len(made[1]["learn"])))
+    by_class, macro = got["average_mean_class_accuracy"], got["average_incremental_accuracy_macro"]
+    assert by_class.value == pytest.approx(macro.value)
+
+
+@settings(deadline=None)
 @given(st.lists(score, min_size=2, max_size=6), st.data())
 def test_isolated_modules_forget_exactly_nothing(column, data):
     counts = data.draw(st.lists(st.integers(1, 1000), min_size=len(column), max_size=len(column)))
@@ -177,10 +187,11 @@ def test_every_cell_that_the_formula_lists_can_change_it():
 
 
 def draw(rng: np.random.Generator, tasks: int):
-    """Rows, row "zero", counts, models alone, joint models."""
+    """Rows, row "zero", counts, models alone, joint models, classes."""
     rows, joint = rng.random((2, tasks, tasks)).tolist()
     zero, single = rng.random((2, tasks)).tolist()
-    return rows, zero, rng.integers(1, 1000, tasks).tolist(), single, joint
+    counts, classes = (rng.integers(2, most, tasks).tolist() for most in (1000, 50))
+    return rows, zero, counts, single, joint, classes
 
 
 def without(ledger: Ledger, chosen: tuple[str, int, int]) -> Ledger:
