@@ -20,7 +20,7 @@ from continual.errors import DataError, unknown
 from continual.stream import arrow
 from continual.stream.base import Task
 from continual.stream.files import SPLITS, complete
-from continual.stream.repository import Pin, require_pinned, tables
+from continual.stream.repository import Pin, origin, require_pinned, tables
 from continual.stream.shaped import Shape, columns, rows
 from continual.stream.stored import Stored
 from continual.stream.table import Row
@@ -46,6 +46,10 @@ class Source:
     splits: Mapping[str, str | None]
     head: str
     score: str
+
+    @property
+    def pin(self) -> Pin:
+        return Pin(self.repo, self.revision, self.config)
 
 
 def tasks(
@@ -86,24 +90,29 @@ def tasks(
     if not sets:
         raise DataError("stream hub: no sets; give some: 'stream.sets={name: {repo: owner/name, revision: …}}'")
     common = {"text": text, "label": label, "labels": labels, "head": head, "score": score}
-    sources = {name: _source(name, entry, common, splits) for name, entry in sets.items()}
+    sources = {name: _source(name, entry, common, splits, separator) for name, entry in sets.items()}
     result = []
     for name, source in sources.items():
         known, found = _rows(name, source, separator, mirror)
         held = complete(found, valid, test, seed, train, name, shots=shots)
-        origin = f"{Pin(source.repo, '', source.config)} at {source.revision}"
-        result.append(Task(name, known, **held, head=source.head, score=source.score, source=origin))
+        result.append(
+            Task(name, known, **held, head=source.head, score=source.score, source=origin(source.pin, mirror))
+        )
     return result
 
 
-def _source(name: str, entry: Mapping[str, Any], common: Mapping[str, Any], splits: Mapping[str, str | None]) -> Source:
+def _source(
+    name: str, entry: Mapping[str, Any], common: Mapping[str, Any], splits: Mapping[str, str | None], separator: str
+) -> Source:
+    """An entry with what it does not say, and all checked that needs no data. Raises ContinualError."""
     path = f"stream.sets.{name}"
     own = entry.get("splits", {})
     if not isinstance(own, Mapping):
         raise DataError(f"{path}.splits: expected {{train: …, valid: …, test: …}}, got {own!r:.60}")
     values = {"revision": "", "config": "", **common, **entry, "splits": {**splits, **own}}
     source = call(Source, under(path, values))
-    require_pinned(Pin(source.repo, source.revision, source.config))
+    require_pinned(source.pin)
+    columns(source.text, source.head, separator, "hub")
     if not set(source.splits) <= set(SPLITS) or not source.splits.get("train"):
         raise DataError(f"{path}.splits: expected train, and valid and test or null, got {dict(source.splits)}")
     return source
@@ -112,12 +121,11 @@ def _source(name: str, entry: Mapping[str, Any], common: Mapping[str, Any], spli
 def _rows(name: str, source: Source, separator: str, mirror: str | None) -> tuple[tuple[str, ...], dict[str, Stored]]:
     """The task's labels, and the rows of each split that is named."""
     texts = columns(source.text, source.head, separator, "hub")
-    pin = Pin(source.repo, source.revision, source.config)
-    splits = _splits(name, tables(pin, mirror), source, pin)
-    places = {part: f"{pin}, {source.splits[part]}" for part in splits}
-    classes = source.head in ("classify", "multilabel")
-    train = splits["train"]
-    order, spelled = arrow.names(train, source.label, source.labels, str(pin)) if classes else arrow.Names()
+    splits = _splits(name, source, tables(source.pin, mirror))
+    places = {part: f"{source.pin}, {source.splits[part]}" for part in splits}
+    order, spelled = arrow.Names()
+    if source.head in ("classify", "multilabel"):
+        order, spelled = arrow.names(splits["train"], source.label, source.labels, str(source.pin))
 
     def read(part: str, column: str | None, answer: Callable[[Row], Any], shape: Shape) -> Stored:
         return arrow.stored(splits[part], places[part], texts, column, answer, shape, spelled)
@@ -125,12 +133,14 @@ def _rows(name: str, source: Source, separator: str, mirror: str | None) -> tupl
     return rows(source.head, places, read, source.label, separator, order)
 
 
-def _splits(name: str, found: Mapping[str, Dataset], source: Source, pin: Pin) -> dict[str, Dataset]:
+def _splits(name: str, source: Source, found: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """train, valid and test, as far as they are named."""
     wanted = {part: split for part, split in source.splits.items() if split}
     for part, split in wanted.items():
         if split not in found:
             none = f", or null, which holds {part} out of train" if part != "train" else ""
             raise DataError(
-                f"task {name!r}, {pin}: {unknown('split', split, found)}; set stream.splits.{part} to one of them{none}"
+                f"task {name!r}, {source.pin}: {unknown('split', split, found)}; set stream.splits.{part} (of all "
+                f"tasks) or stream.sets.{name}.splits.{part} to one of them{none}"
             )
     return {part: found[split] for part, split in wanted.items()}

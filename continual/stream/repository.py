@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from continual.assets import CARDS, ROWS, cache, hub_folder
+from continual.assets import CARDS, ROWS, cache, hub_folder, mirrors
 from continual.errors import ContinualError, DataError, unknown
 from continual.files import canonical, sha256
 
@@ -88,11 +88,21 @@ def tables(pin: Pin, mirror: str | Path | None = None) -> Mapping[str, Dataset]:
         builder = _builder(folder, chosen)
         files = sorted({str(file) for found in (builder.config.data_files or {}).values() for file in found})
         _require_whole(pin, files)
+        if not (chosen.name or chosen.folder):
+            _require_one(
+                pin, {Path(file).relative_to(folder).parts[0] for file in files if Path(file).parent != folder}
+            )
         builder.download_and_prepare(str(cache() / "arrow" / _content(folder, files, chosen)))
         filled = [split for split, found in (builder.info.splits or {}).items() if found.num_examples]
         if not filled:
             raise DataError("no rows in any split")
         return {split: cast("Dataset", builder.as_dataset(split)) for split in filled}
+
+
+def origin(pin: Pin, mirror: str | Path | None = None) -> str:
+    """Where ``tables`` reads: of a mirror nobody knows whether it holds the files of that commit."""
+    mirrored = any((root / pin.repo).is_dir() for root in mirrors(mirror))
+    return f"{pin} at {pin.revision}{', as a mirror has it' if mirrored else ''}"
 
 
 def _chosen(pin: Pin, folder: Path) -> Chosen:
@@ -118,11 +128,18 @@ def _chosen(pin: Pin, folder: Path) -> Chosen:
 
 
 def _paths(given: Any) -> Iterator[str]:
-    """All paths of a card's ``data_files``: a path, a list of them, or a list of splits with theirs."""
+    """All paths of a card's ``data_files``: a path, a list of them, or a list of splits with theirs.
+
+    >>> list(_paths([{"split": "train", "path": ["a/1.csv", "./a/2.csv"]}, {"split": "test", "path": "b/*"}]))
+    ['a/1.csv', 'a/2.csv', 'b/*']
+    """
     if isinstance(given, str):
         yield given.removeprefix("./")
-    for item in given.values() if isinstance(given, Mapping) else given if isinstance(given, list) else ():
-        yield from _paths(item)
+    elif isinstance(given, Mapping):
+        yield from _paths(given.get("path"))
+    elif isinstance(given, list):
+        for item in given:
+            yield from _paths(item)
 
 
 def _patterns(paths: Iterable[str]) -> Iterator[str]:
@@ -164,6 +181,13 @@ def _require_whole(pin: Pin, files: Iterable[str]) -> None:
     for (name, count), there in parts.items():
         if lost := sorted(set(range(count)) - there):
             raise DataError(f"{pin}: of the {count} files {Path(name).name}-…, number {lost[0]} is missing; fetch all")
+
+
+def _require_one(pin: Pin, folders: Iterable[str]) -> None:
+    """Raises DataError for rows in several folders that are no splits: without a card, each is a configuration."""
+    named = sorted(name for name in folders if not re.search("train|test|val|dev|eval", name))
+    if len(named) > 1:
+        raise DataError(f"{pin} has rows in several folders; give config=, one of: {', '.join(named)}")
 
 
 def _content(folder: Path, files: Iterable[str], chosen: Chosen) -> str:

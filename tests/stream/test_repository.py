@@ -117,6 +117,13 @@ def test_other_kinds_of_files_are_read_too_and_na_is_a_word(tmp_path: Path, suff
     assert [dict(row) for row in found] == rows
 
 
+def test_folders_may_be_splits_and_one_folder_of_any_name_is_no_question(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        parquet(tmp_path / f"a/own/set/data/{split}/0.parquet", columns(3, split))
+        parquet(tmp_path / f"b/own/set/{split}/0.parquet", columns(3, split))
+    assert texts(tmp_path / "a") == texts(tmp_path / "b") == {s: columns(3, s)["text"] for s in ("train", "test")}
+
+
 # Stale caches
 
 
@@ -187,6 +194,8 @@ def test_configurations_are_listed(tmp_path: Path) -> None:
         shutil.move(repository(tmp_path / name), tmp_path / f"m/own/set/{name}")
     with pytest.raises(ContinualError, match=r"own/set \(c\) in .*no file with rows"):
         tables(Pin("own/set", REVISION, "c"), tmp_path / "m")
+    with pytest.raises(ContinualError, match=r"own/set has rows in several folders; give config=, one of: a, b"):
+        tables(PIN, tmp_path / "m")
     card(tmp_path / "m/own/set", "a", "b")
     assert set(tables(Pin("own/set", REVISION, "b"), tmp_path / "m")) == {"train", "validation", "test"}
     with pytest.raises(ContinualError, match=r"own/set has 2 configurations; give config=, one of: a, b"):

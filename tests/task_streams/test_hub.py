@@ -55,7 +55,7 @@ def test_each_data_set_is_a_task_with_its_splits_and_the_names_of_its_labels(mir
     ]
     assert [[len(rows) for rows in task.splits.values()] for task in tasks] == [[20, 4, 6], [10, 2, 2]]
     assert tasks[0].valid[1] == Example("validation 1", 1)
-    assert tasks[0].source == f"own/set at {REVISION}"
+    assert tasks[0].source == f"own/set at {REVISION}, as a mirror has it"
     assert all(isinstance(rows, Stored) for rows in tasks[0].splits.values())
     assert check(Stream("hub", tuple(tasks[:1]))) == []
 
@@ -68,6 +68,7 @@ def test_the_digest_is_the_same_from_the_mirror_the_cache_the_hub_and_a_table_of
     monkeypatch.delenv("CONTINUAL_DATA")
     cached(folder, tmp_path / "hub")
     digests.append(read().digest)
+    assert read().source == f"own/set at {REVISION}"
     fetched = served(monkeypatch, mirror, tmp_path / "local")
     digests.append(read().digest)
     assert len(fetched) == 3
@@ -124,9 +125,9 @@ def test_a_split_that_is_not_there_is_never_replaced_in_silence(mirror: Path) ->
     repository(mirror, train=20, test=5)
     wrong(
         r"task 'a', own/set: unknown split 'validation'; choose from: test, train; "
-        r"set stream\.splits\.valid to one of them, or null, which holds valid out of train"
+        r"set stream\.splits\.valid \(of all tasks\) or stream\.sets\.a\.splits\.valid to one of them, or null, which"
     )
-    wrong(r"unknown split 'all'.* set stream\.splits\.train to one of them$", {"splits": {"train": "all"}})
+    wrong(r"unknown split 'all'.*\.splits\.train to one of them$", {"splits": {"train": "all"}})
     wrong(r"stream\.sets\.a\.splits: expected train, .* got {'train': None", {"splits": {"train": None}})
     wrong(r"stream\.sets\.a\.splits: expected train, .*'dev'", {"splits": {"dev": "test"}})
     wrong(r"stream\.sets\.a\.splits: expected {train: …", {"splits": "train"})
@@ -266,8 +267,9 @@ def test_a_label_that_train_lacks_is_listed_with_its_row(mirror: Path) -> None:
     )
 
 
-def test_the_revision_is_looked_at_before_anything_is_read(mirror: Path) -> None:
-    """Of all entries: a download of hours should not come before a typing error."""
+@pytest.mark.parametrize(("more", "message"), [({"revision": "main"}, "revision='main'"), ({"head": "tag"}, "'tag'")])
+def test_all_entries_are_looked_at_before_anything_is_read(mirror: Path, more: dict[str, str], message: str) -> None:
+    """A download of hours should not come before a typing error."""
     shutil.rmtree(mirror)
-    with pytest.raises(ContinualError, match="own/other: revision='main'"):
-        hub.tasks({"a": ENTRY, "b": {"repo": "own/other", "revision": "main"}})
+    with pytest.raises(ContinualError, match=message):
+        hub.tasks({"a": ENTRY, "b": {**ENTRY, "repo": "own/other"} | more})
