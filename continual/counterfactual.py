@@ -57,6 +57,7 @@ class Scores:
     zero    by task: the bare encoder; without an entry where tasks not learned yet are not scored
     own     by task: its own module and head
     unseen  by (module, task)
+    next    of the tasks to come only the next one is scored
     reuse   a cell whose key was there before counts as reused, as in a run
     """
 
@@ -65,6 +66,7 @@ class Scores:
     own: Mapping[int, Cell]
     unseen: Mapping[tuple[int, int], Cell]
     reuse: bool = True
+    next: bool = False
 
     def ledger(self, order: Order) -> Ledger:
         """What the ledger of a run in this order holds: rows "zero" and "learn", cell by cell."""
@@ -73,7 +75,7 @@ class Scores:
         for after in range(-1, len(order)):
             row = []
             for place, task in enumerate(order):
-                cell = self.own[task] if place <= after else self._unseen(order, after, task)
+                cell = self.own[task] if place <= after else self._unseen(order, after, place)
                 if cell is not None:
                     again = self.reuse and cell.key in known
                     stage = "zero" if after < 0 else "learn"
@@ -82,8 +84,10 @@ class Scores:
             cells += row
         return Fixed([self.tasks[task] for task in order], cells)
 
-    def _unseen(self, order: Order, after: int, task: int) -> Cell | None:
-        return self.zero.get(task) if after < 0 else self.unseen.get((order[after], task))
+    def _unseen(self, order: Order, after: int, place: int) -> Cell | None:
+        if self.next and 0 <= after < place - 1:
+            return None
+        return self.zero.get(order[place]) if after < 0 else self.unseen.get((order[after], order[place]))
 
 
 @dataclass(frozen=True)

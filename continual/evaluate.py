@@ -29,21 +29,22 @@ from continual.stream.units import Encoded
 @dataclass(frozen=True)
 class Evaluate:
     """unseen  "ncm": tasks not learned yet are scored by nearest class mean on the current features, so that forward
-            transfer measures features and not a random head · "none": they are skipped
+            transfer measures features and not a random head · "next": of them only the one that comes next, which is
+            all that forward transfer asks for, in T cells and not T²/2 · "none": they are skipped
     reuse   a cell is taken from the ledger where module, head, data and encoder are the same; False forwards every cell
     shots   training rows per class that the class means are made of
     probe   training rows of each task whose logits are compared after every later stage (``certificate.py``); 0: only
             the stored tensors and the encoder's are
     """
 
-    unseen: Literal["ncm", "none"] = "ncm"
+    unseen: Literal["ncm", "next", "none"] = "ncm"
     reuse: bool = True
     shots: int = 32
     probe: int = 8
 
     def __post_init__(self) -> None:
-        if self.unseen not in ("ncm", "none"):
-            raise unknown("evaluate.unseen", self.unseen, ("ncm", "none"))
+        if self.unseen not in (kinds := ("ncm", "next", "none")):
+            raise unknown("evaluate.unseen", self.unseen, kinds)
         if self.shots < 1:
             raise ContinualError(f"evaluate.shots must be at least 1, got {self.shots}")
         if self.probe < 0:

@@ -67,11 +67,11 @@ def gather(session: Session) -> tuple[Scores, int]:
     Raises ContinualError where the run's ledger is not that of its modules.
     """
     names = tuple(task.name for task in session.parts.stream.tasks)
-    ledger, reuse, count = session.ledger, session.parts.evaluate.reuse, len(names)
+    ledger, options, count = session.ledger, session.parts.evaluate, len(names)
     zero = {cell.task: cell for cell in ledger.row("zero", -1)}
     own = {cell.task: cell for index in range(count) for cell in ledger.row("learn", index) if cell.task == index}
     unseen, forwarded = _unseen(session)
-    scores = Scores(names, zero, own, unseen, reuse)
+    scores = Scores(names, zero, own, unseen, options.reuse, options.unseen == "next")
     expected = Fixed(names, [cell for cell in ledger.cells if cell.stage in ("zero", "learn")])
     if len(own) < count or not _same(scores.ledger(tuple(range(count))), expected):
         raise ContinualError(

@@ -150,6 +150,8 @@ def _oracle(cell: Cell | None) -> Cell | None:
 
 
 def _unseen(session: Session, stage: str, after: int, index: int) -> Cell | None:
+    if session.parts.evaluate.unseen == "next" and 0 <= after < index - 1:
+        return None
     module = session.latest(after)
     digest = module.module.digest if module is not None else "bare"
     session.model.mix(None)

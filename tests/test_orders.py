@@ -110,7 +110,10 @@ def test_three_orders_are_cell_by_cell_what_training_in_them_gives(method: Descr
         assert one(known, order).order == tuple(task.name for task in record.tasks)
 
 
-@pytest.mark.parametrize("evaluate", [Evaluate(unseen="none"), Evaluate(reuse=False), Evaluate(shots=3)], ids=str)
+EVALUATED = [Evaluate(unseen="none"), Evaluate(unseen="next"), Evaluate(reuse=False), Evaluate(shots=3)]
+
+
+@pytest.mark.parametrize("evaluate", EVALUATED, ids=str)
 def test_it_holds_however_a_run_is_evaluated(evaluate: Evaluate, tmp_path: Path) -> None:
     own = parts(tmp_path / "own", evaluate=evaluate)
     run_stream(own)

@@ -125,6 +125,14 @@ def test_unseen_tasks_can_be_skipped(tmp_path: Path) -> None:
     assert record.metrics["forward_transfer"].missing > 0
 
 
+def test_of_unseen_tasks_the_next_one_is_all_that_forward_transfer_asks_for(tmp_path: Path) -> None:
+    whole, record = (running.run(tmp_path, evaluate=Evaluate(unseen=unseen)) for unseen in ("ncm", "next"))
+    assert sorted(set(cells(whole)) - set(cells(record))) == [(0, 2)]
+    assert sorted(cells(record, "zero")) == [(-1, 0), (-1, 1), (-1, 2)]
+    assert record.metrics["forward_transfer"] == whole.metrics["forward_transfer"]
+    assert record.forwarded_rows < whole.forwarded_rows
+
+
 @pytest.mark.parametrize(("method", "lr"), [(Bottleneck(reduction_factor=2), 0.3), (Full(), 5e-3)])
 def test_the_sequential_baseline_forgets(tmp_path: Path, method: Bottleneck, lr: float) -> None:
     encoder = tiny.encoder("bert", words=WORDS[0] + WORDS[1])
