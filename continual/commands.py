@@ -57,10 +57,10 @@ def orders(arguments: Sequence[str]) -> int:
     from continual.orders import orders
     from continual.reopen import reopen
     from continual.report.orders import show
-    from continual.trainer import device_of
+    from continual.trainer import placed
 
     parts = reopen(Path(given.run), None if given.store is None else Path(given.store))
-    model = AdaptedEncoder(parts.encoder).to(device_of(parts.machine))
+    model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     try:
         show(orders(parts, model, given.orders, given.seed, [order.split(",") for order in given.order]))
     finally:

@@ -9,7 +9,7 @@ from continual.encoder.adapted import AdaptedEncoder
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.run import run
-from continual.trainer import device_of, learn
+from continual.trainer import learn, placed
 
 
 def run_stream(parts: Parts) -> Record:
@@ -17,7 +17,7 @@ def run_stream(parts: Parts) -> Record:
     if not (Path(parts.runs) / parts.run_id / "run.json").exists():
         for reference in references.derived(parts).values():
             run_stream(reference)
-    model = AdaptedEncoder(parts.encoder).to(device_of(parts.machine))
+    model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
     answers = None
     try:

@@ -36,6 +36,9 @@ class Machine:
     """Where and how it runs; what is learned does not depend on it, beyond rounding.
 
     accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one. A run uses one device
+    precision    32-true, or bf16-mixed: the encoder reads with products in bfloat16, in training and in evaluation;
+                 parameters, their gradients and steps, heads and losses are float32. On a CPU it pays where the
+                 processor has such products (AVX512-BF16, AMX)
     gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time
     """
 
@@ -95,11 +98,11 @@ class Steps(Dataset[Batch]):
 def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, progress: Progress) -> list[Learned]:
     """Train the requests together and answer each."""
     start = time.perf_counter()
-    model.to(device_of(machine))
+    placed(model, machine)
     if machine.gradient_checkpointing:
         model.checkpoint()
     learner = Learner(model, [chosen(model, request) for request in requests])
-    model.to(device_of(machine))
+    placed(model, machine)
     loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
     with warnings.catch_warnings():
@@ -136,7 +139,6 @@ def _trainer(machine: Machine, progress: Progress, log_every: int) -> pl.Trainer
     return pl.Trainer(
         accelerator=device_of(machine).type,
         devices=machine.devices,
-        precision=machine.precision,  # type: ignore[arg-type]
         max_epochs=1,
         limit_val_batches=0,
         logger=list(machine.loggers) or False,
@@ -147,6 +149,12 @@ def _trainer(machine: Machine, progress: Progress, log_every: int) -> pl.Trainer
         enable_progress_bar=True,
         use_distributed_sampler=False,
     )
+
+
+def placed(model: AdaptedEncoder, machine: Machine) -> AdaptedEncoder:
+    """The encoder where, and in the precision in which, this machine computes."""
+    model.lower = torch.bfloat16 if machine.precision == "bf16-mixed" else None
+    return model.to(device_of(machine))
 
 
 def device_of(machine: Machine) -> torch.device:

@@ -44,6 +44,7 @@ from continual.strategy.isolated import Isolated
 from continual.strategy.sequential import Sequential
 from continual.stream.base import Example, Stream, Task
 from continual.stream.text import Reader
+from continual.trainer import Machine
 from tests import running, tiny
 
 BOTH = (Fusion(), UniPELT())
@@ -115,6 +116,25 @@ def test_reused_cells_equal_forwarded_ones_and_cost_no_rows(tmp_path: Path) -> N
     assert digests(reused) == digests(again)
     assert {(c.after, c.task) for c in reused.cells if c.reused} == {(1, 0), (2, 0), (2, 1)}
     assert reused.forwarded_rows == again.forwarded_rows - 3 * running.SIZES["test"]
+
+
+def test_in_bfloat16_training_and_evaluation_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, read = set(), AdaptedEncoder.read
+
+    def watched(model: AdaptedEncoder, *given: object) -> object:
+        seen.add((model.training, model.lower))
+        return read(model, *given)
+
+    monkeypatch.setattr(AdaptedEncoder, "read", watched)
+    record = running.run(tmp_path, machine=Machine(precision="bf16-mixed"))
+    monkeypatch.undo()
+    assert seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
+    assert record.status == "finished"
+    single = running.run(tmp_path / "single")
+    assert record.id != single.id
+    assert abs(record.metrics["average_accuracy"].value - single.metrics["average_accuracy"].value) < 0.1
+    heads = [Store(tmp_path / "store").get(module.digest).head for module in record.modules]
+    assert {tensor.dtype for head in heads for tensor in head.values()} == {torch.float32}
 
 
 def test_unseen_tasks_can_be_skipped(tmp_path: Path) -> None:

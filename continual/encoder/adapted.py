@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ class AdaptedEncoder(nn.Module):
     changes later are the sites' contents (``load``, ``mix``). The encoder's own modules, parameters and state dict
     stay as Hugging Face made them. An encoder serves one adapted encoder at a time: a new one takes it from the old,
     which then refuses to answer.
+
+    lower  the precision of products while it reads, where that is not the weights' own (autocast: parameters and their
+           gradients, norms and softmax, and what heads are given stay as they are); None: that of the weights
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -67,6 +71,7 @@ class AdaptedEncoder(nn.Module):
         self.attentions = [site for site in self.sites.values() if isinstance(site, AttentionSite)]
         self._prompts = [site for site in self.sites.values() if isinstance(site, PromptSite)]
         self.mixed = False
+        self.lower: torch.dtype | None = None
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
 
@@ -211,8 +216,9 @@ class AdaptedEncoder(nn.Module):
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
-            self.shared.spread(self.attentions)
-            return self._run(batch)
+            with self._precision():
+                self.shared.spread(self.attentions)
+                return self._run(batch)
         finally:
             again = self.claim.recomputes and torch.is_grad_enabled()  # the backward pass comes through once more
             if not again:
@@ -233,12 +239,17 @@ class AdaptedEncoder(nn.Module):
         if segment is not None and self.segments:
             inputs["token_type_ids"] = segment
         out = functional_call(self.encoder, self._changed(), (), inputs) if self.deltas else self.encoder(**inputs)
-        states: Tensor = out.last_hidden_state
+        states: Tensor = out.last_hidden_state.to(next(self.encoder.parameters()).dtype)
         if tokens is not None:
             states, mask = states.gather(1, tokens[..., None].expand(-1, -1, states.shape[2])), batch.mask
         if mask is None:
             mask = states.new_ones(states.shape[:2])
-        return States(states, pooled(self.pooling, out, states, mask), mask)
+        return States(states, pooled(self.pooling, out, states, mask).to(states), mask)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.lower is None:
+            return nullcontext()
+        return torch.autocast(next(self.encoder.parameters()).device.type, self.lower)
 
     def describe(self) -> str:
         """One line per site that holds something: address, methods, shapes."""

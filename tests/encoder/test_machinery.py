@@ -109,6 +109,21 @@ def test_bf16_stays_finite_and_near(family: str) -> None:
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.3  # matrices were made 4 x too large
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_in_a_lower_precision_it_computes_as_under_autocast_and_gives_float32(family: str) -> None:
+    model, batch = loaded(family, train=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = model.read(batch)
+    model.lower = torch.bfloat16
+    found = model.read(batch)
+    assert found.tokens.dtype == found.pooled.dtype == torch.float32
+    assert torch.equal(found.tokens, wanted.tokens.float())
+    found.pooled.square().mean().backward()
+    assert {parameter.grad.dtype for parameter, _ in model.slices()} == {torch.float32}
+    model.lower = None
+    assert not torch.equal(model.read(batch).tokens, found.tokens)
+
+
 @pytest.mark.parametrize(
     "family",
     ["bert", *(pytest.param(f, marks=pytest.mark.slow) for f in ("modernbert", "vit", "mpnet", "clip_text_model"))],
