@@ -107,6 +107,21 @@ def test_a_command_of_the_readme_with_files_of_ones_own_runs(command, tmp_path, 
     assert all(module.status == "ok" for module in record.modules)
 
 
+def test_the_stream_of_the_readme_that_is_a_file_of_ones_own_runs(command, tmp_path, monkeypatch):
+    own_files(tmp_path)
+    monkeypatch.setenv("CONTINUAL_DATA", "data")
+    monkeypatch.setenv("CONTINUAL_CACHE", "cache")
+    [text] = blocks("yaml")
+    path, line = re.findall(r"^# (\S+), for: continual (.*)$", text, re.M)[0]
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(text, encoding="utf-8")
+    small = ["encoder.name=encoder", "composition=[]", "trainer.epochs=1", "threads=1"]
+    ended = command(*shlex.split(line), *small)
+    assert ended.code == 0, ended.err
+    [record] = map(json.loads, (path.read_text() for path in tmp_path.glob("runs/*/run.json")))
+    assert [task["name"] for task in record["tasks"]] == ["grammar", "feeling"]
+
+
 def own_files(root: Path) -> None:
     """The files and encoders that the README speaks of, in small."""
     one, two, three = toy.WORDS[:3]
@@ -124,7 +139,12 @@ def own_files(root: Path) -> None:
     ]
     (root / "wiki.json").write_text(json.dumps({"data": articles}))
     for split in ("train", "validation", "test"):
-        hub.parquet(root / f"data/cardiffnlp/tweet_eval/irony/{split}.parquet", hub.columns(20, f"{one} {split}"))
+        rows = hub.columns(20, f"{one} {split}")
+        hub.parquet(root / f"data/cardiffnlp/tweet_eval/irony/{split}.parquet", rows)
+        for number, config in enumerate(("cola", "sst2")):
+            named = {"sentence": [f"{text} {number}" for text in rows["text"]], "label": rows["label"]}
+            hub.parquet(root / f"data/nyu-mll/glue/{config}/{split}-00000-of-00001.parquet", named)
+    hub.card(root / "data/nyu-mll/glue", "cola", "sst2")
     for number in range(20):
         folder = root / "animals" / ("cat", "dog")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)

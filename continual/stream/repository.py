@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -27,13 +28,16 @@ SCRIPT = (
     "where a script makes the rows, take the copy in Parquet that most such data sets have: the commit of the branch "
     "refs/convert/parquet as revision, and the configuration as config"
 )
+NO_ROWS = f"no file with rows ({', '.join(ROWS[::2])}) is there; {SCRIPT}"
 ADVICE = {
-    "EmptyDatasetError": f"no file with rows ({', '.join(ROWS[::2])}) is there; {SCRIPT}",
-    "DataFilesNotFoundError": f"no file with rows ({', '.join(ROWS[::2])}) is there; {SCRIPT}",
+    "EmptyDatasetError": NO_ROWS,
+    "DataFilesNotFoundError": NO_ROWS,
     "NonMatchingSplitsSizesError": "there are more or fewer rows than its README.md says; fetch the files again",
     "ExpectedMoreSplitsError": "splits are missing that its README.md speaks of; fetch the files again",
+    "ValueError: Couldn't infer the same data file format": "of splits that its README.md names there are no files, or "
+    "of several kinds; fetch the files again",
 }
-"""What to do, by the error of ``datasets``."""
+"""What to do, by how the error of ``datasets`` begins."""
 
 
 class Pin(NamedTuple):
@@ -199,7 +203,7 @@ def _content(folder: Path, files: Iterable[str], chosen: Chosen) -> str:
     for file in [*(str(folder / card) for card in CARDS if (folder / card).is_file()), *files]:
         with open(file, "rb") as opened:
             facts.append([str(Path(file).relative_to(folder)), hashlib.file_digest(opened, "sha256").hexdigest()])
-    return sha256(canonical([facts, folder.name, chosen.name, chosen.folder]))[:32]
+    return sha256(canonical([facts, folder.name, chosen.name, chosen.folder, version("datasets")]))[:32]
 
 
 @contextmanager
@@ -217,8 +221,9 @@ def _said(pin: Pin, folder: Path) -> Iterator[None]:
         kind = type(error).__name__
         cause = error.__cause__ if kind.startswith("DatasetGeneration") and error.__cause__ else error
         first = (str(cause).strip().splitlines() or [""])[0]
-        why = ADVICE.get(kind) or f"{type(cause).__name__}: {first:.300}; mend the files, or name another revision"
-        raise DataError(f"{pin} in {folder}: {why}") from error
+        said = f"{type(cause).__name__}: {first:.300}"
+        why = next((advice for start, advice in ADVICE.items() if said.startswith(start)), None)
+        raise DataError(f"{pin} in {folder}: {why or f'{said}; mend the files, or name another revision'}") from error
     finally:
         if shown:
             datasets.enable_progress_bars()

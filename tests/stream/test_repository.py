@@ -237,6 +237,13 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
         tables(PIN, tmp_path)
 
 
+def test_a_split_that_the_card_names_and_that_is_not_there_is_said(tmp_path: Path) -> None:
+    parquet(tmp_path / "own/set/a/train-00000-of-00001.parquet", columns(3))
+    card(tmp_path / "own/set", "a")
+    with pytest.raises(ContinualError, match=r"own/set in .*of splits that its README\.md names there are no files"):
+        tables(PIN, tmp_path)
+
+
 def test_rows_that_are_not_as_many_as_the_card_says_are_refused(tmp_path: Path) -> None:
     folder = repository(tmp_path, train=5)
     splits = "dataset_info:\n  splits:\n  - name: train\n    num_bytes: 1\n    num_examples: 9\n"

@@ -115,6 +115,16 @@ def test_train_can_be_cut_to_a_subset_that_leaves_the_other_splits_alone(table):
     assert (list(cut.valid), list(cut.test)) == (list(whole.valid), list(whole.test))
 
 
+def test_train_can_be_cut_to_so_many_rows_of_each_class(table):
+    path = table("a.csv", "xxxy" * 20)
+    (whole,), (few,) = csv.tasks(path), csv.tasks([path], shots=3)
+    assert sorted(row.label for row in few.train) == [0, 0, 0, 1, 1, 1]
+    assert set(few.train) <= set(whole.train)
+    assert (list(few.valid), list(few.test)) == (list(whole.valid), list(whole.test))
+    with pytest.raises(DataError, match=r"a: give train=5 rows in all, or shots=3 of each class, not both"):
+        csv.tasks([path], train=5, shots=3)
+
+
 def test_a_label_that_train_lacks_is_listed(table):
     files = {"train": table("a.csv", "xy" * 10), "test": table("b.csv", "xzw", 50)}
     with pytest.raises(DataError, match=r"b\.csv: labels that train lacks: 'w', 'z'; train has 'x', 'y'"):
