@@ -86,7 +86,8 @@ def tables(pin: Pin, mirror: str | Path | None = None) -> Mapping[str, Dataset]:
     folder = hub_folder(pin.repo, pin.revision, [*CARDS, script], mirror, "dataset")
     if (folder / script).is_file():
         raise DataError(f"{pin}: its rows are made by a script, {script}, and no code of others is run; {SCRIPT}")
-    chosen = _chosen(pin, folder)
+    with _said(pin, folder):
+        chosen = _chosen(pin, folder)
     folder = hub_folder(pin.repo, pin.revision, [*CARDS, *chosen.patterns], mirror, "dataset").resolve()
     with _said(pin, folder):
         builder = _builder(folder, chosen)
@@ -162,7 +163,6 @@ def _patterns(paths: Iterable[str]) -> Iterator[str]:
 
 def _builder(folder: Path, chosen: Chosen) -> DatasetBuilder:
     from datasets import load_dataset_builder  # half a second that other streams need not wait
-    from pyarrow.dataset import ParquetFragmentScanOptions
 
     where = str(cache() / "arrow")
     builder = load_dataset_builder(str(folder), chosen.name, data_dir=chosen.folder, cache_dir=where)
@@ -172,8 +172,18 @@ def _builder(folder: Path, chosen: Chosen) -> DatasetBuilder:
     if reader == "csv":
         options.keep_default_na = False  # NA and None are words
     if reader == "parquet":
-        options.fragment_scan_options = ParquetFragmentScanOptions(pre_buffer=False)  # else all of a file is held
+        _by_groups(builder)
     return builder
+
+
+def _by_groups(builder: Any) -> None:
+    """Makes the reader of Parquet read a row group at a time: Arrow alone reads ahead, up to a gigabyte of rows.
+
+    As ``datasets`` itself reads shards; a version that has no such parts reads ahead.
+    """
+    parts, read = getattr(builder, "_generate_more_gen_kwargs", None), builder._generate_tables
+    if parts is not None:
+        builder._generate_tables = lambda **files: (table for part in parts(**files) for table in read(**part))
 
 
 def _require_whole(pin: Pin, files: Iterable[str]) -> None:
@@ -216,7 +226,7 @@ def _said(pin: Pin, folder: Path) -> Iterator[None]:
     try:
         yield
     except ContinualError as error:
-        raise DataError(f"{pin}: {error}" if str(pin) not in str(error) else str(error)) from None
+        raise DataError(f"{pin}: {error}" if pin.repo not in str(error) else str(error)) from None
     except Exception as error:  # datasets raises dozens of unrelated kinds: of files, of Arrow, of pandas
         kind = type(error).__name__
         cause = error.__cause__ if kind.startswith("DatasetGeneration") and error.__cause__ else error

@@ -252,6 +252,14 @@ def test_rows_that_are_not_as_many_as_the_card_says_are_refused(tmp_path: Path) 
         tables(PIN, tmp_path)
 
 
+@pytest.mark.parametrize("text", ["configs: [a, b]", "configs: {: x", "configs:\n- config_name: [a]\n  data_files: 3"])
+def test_a_broken_card_is_said(tmp_path: Path, text: str) -> None:
+    folder = repository(tmp_path)
+    (folder / "README.md").write_text(f"---\n{text}\n---\n")
+    with pytest.raises(ContinualError, match=r"^own/set( in .*; mend the files, or name another revision)?"):
+        tables(PIN, tmp_path)
+
+
 def test_a_broken_file_is_said_with_its_cause(tmp_path: Path) -> None:
     repository(tmp_path)
     (tmp_path / "own/set/train-00000-of-00001.parquet").write_bytes(b"PAR1 no")
