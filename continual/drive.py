@@ -19,14 +19,14 @@ def run_stream(parts: Parts) -> Record:
             run_stream(reference)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
-    answers = None
+    answers, trunk = None, parts.machine.trunk()
     try:
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
             except StopIteration as done:
                 return done.value
-            answers = learn(model, requests, parts.machine, parts.progress)
+            answers = learn(model, requests, parts.machine, parts.progress, trunk)
     finally:
         work.close()
         model.release()

@@ -26,6 +26,7 @@ from continual.request import Learn, Learned
 from continual.slots import Slots
 from continual.strategy.base import Memory, Rule
 from continual.stream.units import examples
+from continual.trunk import Below, Trunk
 from continual.types import Batch, States
 
 
@@ -113,6 +114,11 @@ class Learner(pl.LightningModule):
         if not self.frozen:
             return None
         return [features(self.model, m.request.train, self.index_of(m)) for m in self.members]
+
+    def below(self, trunk: Trunk) -> list[Below] | None:
+        """For each member what the layers below all modules make of its units, where that is worth keeping."""
+        found = [trunk.below(self.model, m.request.train, m.request.recipe.epochs) for m in self.members]
+        return None if any(states is None for states in found) else cast("list[Below]", found)
 
     def _losses(self, batch: Batch) -> Tensor:
         """(N,) each member's mean loss over its own rows, penalties included; 0 for a member that has none."""

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -25,6 +26,7 @@ from continual.member import Member
 from continual.progress import Progress
 from continual.request import Learn, Learned
 from continual.stream.units import Encoded, collate, join
+from continual.trunk import Below, Trunk
 from continual.types import Batch
 
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
@@ -39,6 +41,9 @@ class Machine:
     precision    32-true, or bf16-mixed: the encoder reads with products in bfloat16, in training and in evaluation;
                  parameters, their gradients and steps, heads and losses are float32. On a CPU it pays where the
                  processor has such products (AVX512-BF16, AMX)
+    cache        bytes for what layers below all modules make of the training rows, where more than one epoch reads it:
+                 these layers are then run once (``trunk.py``); 0: they are run in every step
+    cache_folder where that lies, in a file mapped into memory; None: in the memory of the device
     gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time
     """
 
@@ -46,6 +51,8 @@ class Machine:
     devices: int = 1
     precision: str = "32-true"
     gradient_checkpointing: bool = False
+    cache: int = 2**30
+    cache_folder: str | None = None
     log_every: int = 10
     loggers: tuple[Logger, ...] = field(default=(), repr=False)
 
@@ -61,15 +68,22 @@ class Machine:
                 f"trainer.devices must be 1, got {self.devices}: a run learns on one device "
                 "(CUDA_VISIBLE_DEVICES chooses which); give several devices several runs"
             )
+        if self.cache < 0:
+            raise ContinualError(f"trainer.cache must be 0 or more bytes, got {self.cache}")
         if self.log_every < 1:
             raise ContinualError(f"trainer.log_every must be at least 1, got {self.log_every}")
+
+    def trunk(self) -> Trunk:
+        return Trunk(self.cache, None if self.cache_folder is None else Path(self.cache_folder))
 
 
 class Steps(Dataset[Batch]):
     """Step t of a group: the t-th batch of every member that still has one, padded together."""
 
-    def __init__(self, members: Sequence[Member], pooled: Sequence[Tensor] | None) -> None:
-        self.members, self.pooled = members, pooled
+    def __init__(
+        self, members: Sequence[Member], pooled: Sequence[Tensor] | None, below: Sequence[Below] | None
+    ) -> None:
+        self.members, self.pooled, self.below = members, pooled, below
 
     def __len__(self) -> int:
         return max(len(member.batches) for member in self.members)
@@ -83,27 +97,39 @@ class Steps(Dataset[Batch]):
             sizes = torch.tensor([len(part.row) for part in parts])
             batch.member = torch.tensor([m.index for m in live]).repeat_interleave(sizes)
         if self.pooled is not None:
-            batch.pooled = torch.cat([self._pooled(m, self.pooled[m.index], step) for m in live])
+            batch.pooled = torch.cat([self.pooled[m.index][self._units(m, step)] for m in live])
+        elif self.below is not None:
+            length = int(batch.mask.shape[1]) if batch.mask is not None else int(self.below[0].first[1])
+            batch.below = torch.cat([self.below[m.index].take(self._units(m, step), length) for m in live])
         return batch
 
     @staticmethod
-    def _pooled(member: Member, pooled: Tensor, step: int) -> Tensor:
-        return pooled[member.request.train.units(member.batches[min(step, len(member.batches) - 1)])[0]]
+    def _units(member: Member, step: int) -> list[int]:
+        return member.request.train.units(member.batches[min(step, len(member.batches) - 1)])[0]
 
     def _part(self, member: Member, step: int) -> Batch:
         data: Encoded = member.request.train
         return collate(data, member.batches[step])
 
 
-def learn(model: AdaptedEncoder, requests: Sequence[Learn], machine: Machine, progress: Progress) -> list[Learned]:
-    """Train the requests together and answer each."""
+def learn(
+    model: AdaptedEncoder,
+    requests: Sequence[Learn],
+    machine: Machine,
+    progress: Progress,
+    trunk: Trunk | None = None,
+) -> list[Learned]:
+    """Train the requests together and answer each. What the trunk keeps serves the next call too."""
     start = time.perf_counter()
     placed(model, machine)
     if machine.gradient_checkpointing:
         model.checkpoint()
     learner = Learner(model, [chosen(model, request) for request in requests])
     placed(model, machine)
-    loader = DataLoader(Steps(learner.members, learner.features()), batch_size=None, shuffle=False, num_workers=0)
+    pooled = learner.features()
+    trunk = None if pooled is not None or machine.gradient_checkpointing else trunk or machine.trunk()
+    steps = Steps(learner.members, pooled, None if trunk is None else learner.below(trunk))
+    loader = DataLoader(steps, batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
     with warnings.catch_warnings():
         # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.

@@ -35,6 +35,7 @@ class Batch:
     member  (U,)   which loaded adapter answers each unit; None: the only one, or all of them (a mix)
     step    (U,)   each unit's training step, counted by its own member (for dropout); None outside training
     pooled  (U, d) pooled states that were computed before: the encoder is skipped; None: it is run
+    below   (U, T, d) states below the lowest layer that holds a module, computed before: those layers are skipped
     """
 
     inputs: Tensor
@@ -46,6 +47,7 @@ class Batch:
     step: Tensor | None = None
     pooled: Tensor | None = None
     segment: Tensor | None = None
+    below: Tensor | None = None
 
 
 class States(NamedTuple):

@@ -84,7 +84,7 @@ class WithinTags:
         outside |= {task: c for c, task in enumerate(self.owner) if labels[c].rpartition("/")[2] == "O"}
         _, rows_of = read.units(range(len(read)))
         tasks = [self.owner[read.wanted[row][0]] for row in rows_of.tolist()]
-        marks = [(t, mark._replace(rest=outside[t])) for t, mark in zip(tasks, read.marks, strict=True)]
+        marks = [(t, mark._replace(rest=outside[t])) for t, mark in zip(tasks, read.marks or (), strict=True)]
         return replace(read, kind=self.path(), marks=tuple(marks))
 
     def init(self, d: int, labels: int, rng: torch.Generator) -> Params:

@@ -19,7 +19,7 @@ LAYERS = [
     "counterfactual",
     "adapter",
     "encoder store bank prune",
-    "composition strategy held predict parallel space information merging pruning router",
+    "composition strategy held predict trunk parallel space information merging pruning router",
     "exchange recalled resumed task_inference within outputs memories",
     "request slots",
     "member choose",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params
 from continual.encoder import noise
 from continual.encoder.attention import AttentionSite, SharedSite, attend
 from continual.encoder.claim import claim
+from continual.encoder.depth import lowest
 from continual.encoder.fit import require_room, require_weights
 from continual.encoder.frozen import Encoder
 from continual.encoder.group import Group
@@ -109,6 +111,14 @@ class AdaptedEncoder(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         return dict(self.encoder.named_parameters())
 
+    @property
+    def lowest(self) -> int:
+        """The first layer in which what is loaded acts: all below it is a function of the batch alone."""
+        if "*" in self.arch.layers:  # its layers are one and the same
+            return 0
+        acting = [address for address, site in self._holders() if site.stacks]
+        return lowest([*acting, *self.deltas], len(tuple(layers_of(self.encoder, self.arch))))
+
     def load(self, adapters: Sequence[Adapter], *, train: Collection[int] = ()) -> None:
         """Fill the sites with these adapters, replacing what was there; those whose index is in ``train`` learn.
 
@@ -201,6 +211,12 @@ class AdaptedEncoder(nn.Module):
         """(U, T, d) last hidden states. ``noise_seed`` (U,) turns the adapters' dropout on, row by row."""
         return self.read(batch, noise_seed).tokens
 
+    def under(self, batch: Batch) -> Tensor:
+        """(U, T, d) the states that go into layer ``lowest``, as ``batch.below`` takes them."""
+        whole = replace(batch, below=None)
+        with torch.no_grad():
+            return self.claim.layers(self.encoder, self.arch).before(self.lowest, lambda: self.read(whole))
+
     def read(self, batch: Batch, noise_seed: Tensor | None = None) -> States:
         """Last hidden states, and what the encoder's pooling makes of them."""
         if not self.claim.live:
@@ -238,13 +254,19 @@ class AdaptedEncoder(nn.Module):
             inputs["attention_mask"] = mask
         if segment is not None and self.segments:
             inputs["token_type_ids"] = segment
-        out = functional_call(self.encoder, self._changed(), (), inputs) if self.deltas else self.encoder(**inputs)
+        with self._begun(batch.below):
+            out = functional_call(self.encoder, self._changed(), (), inputs) if self.deltas else self.encoder(**inputs)
         states: Tensor = out.last_hidden_state.to(next(self.encoder.parameters()).dtype)
         if tokens is not None:
             states, mask = states.gather(1, tokens[..., None].expand(-1, -1, states.shape[2])), batch.mask
         if mask is None:
             mask = states.new_ones(states.shape[:2])
         return States(states, pooled(self.pooling, out, states, mask).to(states), mask)
+
+    def _begun(self, below: Tensor | None) -> AbstractContextManager[object]:
+        if below is None:
+            return nullcontext()
+        return self.claim.layers(self.encoder, self.arch).begun(self.lowest, below)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.lower is None:

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from continual.encoder.arch import Arch
+from continual.encoder.depth import Depth
 from continual.encoder.survey import layers_of
 from continual.errors import ContinualError
 
@@ -24,6 +25,7 @@ class Claim:
     attention  the attention implementation that was there before
     originals  (module, name, parameter) of what a merged module replaced
     recomputes whether layers are checkpointed
+    depth      stands between the model and its layers, where a forward was to begin or end at one
     """
 
     attention: str
@@ -31,6 +33,7 @@ class Claim:
     hooks: list[RemovableHandle] = field(default_factory=list)
     originals: list[tuple[nn.Module, str, nn.Parameter | None]] = field(default_factory=list)
     recomputes: bool = False
+    depth: Depth | None = None
 
     def unmerge(self) -> None:
         """Put the model's own parameters back."""
@@ -49,12 +52,20 @@ class Claim:
         model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=again)
         self.recomputes = True
 
+    def layers(self, model: PreTrainedModel, arch: Arch) -> Depth:
+        """What lets a forward begin or end at one of the model's layers."""
+        if self.depth is None:
+            self.depth = Depth(tuple(layers_of(model, arch)))
+        return self.depth
+
     def undo(self, model: PreTrainedModel) -> None:
         """The model as it was before the claim."""
         if not self.live:
             return
         for hook in self.hooks:
             hook.remove()
+        if self.depth is not None:
+            self.depth.remove()
         for module in model.modules():
             module.__dict__.pop("_site", None)
         if str(model.config._attn_implementation) != self.attention:

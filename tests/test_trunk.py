@@ -1,0 +1,181 @@
+"""States below the lowest module, computed once: the same training, in fewer layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from continual import trainer
+from continual.adapter import flatten, fresh
+from continual.composition.fusion import Fusion
+from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.depth import Depth
+from continual.errors import ContinualError
+from continual.head.classify import Classify
+from continual.method import named
+from continual.method.base import Described
+from continual.method.bottleneck import Bottleneck
+from continual.method.full import Full
+from continual.method.lora import LoRA
+from continual.method.prompt import Prompt
+from continual.report.record import Record
+from continual.request import Learn, Learned, Recipe
+from continual.stream.image import ImageReader
+from continual.stream.units import collate
+from continual.trainer import Machine
+from continual.trunk import Trunk
+from tests import mixed, running, tiny
+
+UPPER = LoRA(layers="1-")
+ONE = tuple(family for family in tiny.FAMILIES if family != "albert")
+
+
+def asked(model: AdaptedEncoder, method: Described = UPPER, seed: int = 0, **recipe: int) -> Learn:
+    return tiny.request(model, fresh(method, model.shapes, model.weights, seed, model.absent), seed=seed, **recipe)
+
+
+def learned(method: Described = UPPER, machine: Machine | None = None, epochs: int = 3) -> Learned:
+    model = tiny.adapted()
+    [found] = trainer.learn(model, [asked(model, method, epochs=epochs)], machine or Machine(), tiny.QUIET)
+    return found
+
+
+def tensors(found: Learned) -> dict[str, Tensor]:
+    return {**flatten(found.adapter.params), **found.head_params}
+
+
+@pytest.fixture
+def layers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of each layer that runs, in order."""
+    ran, run = [], Depth._run
+
+    def counted(depth: Depth, number: int, *rest: object, **named: object) -> object:
+        out = run(depth, number, *rest, **named)
+        if number >= depth.begin:
+            ran.append(number)
+        return out
+
+    monkeypatch.setattr(Depth, "_run", counted)
+    return ran
+
+
+@pytest.mark.parametrize("family", ONE)
+@torch.no_grad()
+def test_a_forward_that_begins_at_the_lowest_module_answers_the_same_bit_for_bit(family: str) -> None:
+    model, batch = tiny.adapted(family), tiny.batch_for(family)
+    model.load([tiny.trained(UPPER, model, 0)])
+    wanted = model.read(batch)
+    assert model.lowest == 1
+    below = model.under(batch)
+    found = model.read(replace(batch, below=below))
+    assert torch.equal(found.tokens, wanted.tokens)
+    assert torch.equal(found.pooled, wanted.pooled)
+    assert not torch.equal(model.read(replace(batch, below=below + 1)).tokens, wanted.tokens)
+    assert torch.equal(model.read(batch).tokens, wanted.tokens)  # and without them it begins at the first again
+    model.release()
+    assert all("forward" not in vars(module) for module in model.encoder.modules())
+
+
+def test_the_lowest_layer_is_that_of_whatever_acts() -> None:
+    model = tiny.adapted("bert")
+    for method, lowest in ((UPPER, 1), (Bottleneck(), 0), (Full(layers="1-"), 1), (Full(), 0), (Prompt(), 0)):
+        model.load([tiny.trained(method, model, 0)])
+        assert model.lowest == lowest, method
+    model.load([tiny.trained(method, model, 0) for method in (UPPER, Bottleneck())])
+    assert model.lowest == 0
+    model.load([])
+    assert model.lowest == 1  # the last: what is above all modules is not left out
+    shared = tiny.adapted("albert")
+    shared.load([])
+    assert shared.lowest == 0
+
+
+@pytest.mark.parametrize("method", [UPPER, Bottleneck(layers="1-", dropout=0.2), Full(layers="1-")], ids=str)
+def test_training_on_kept_states_is_the_same_training(method: Described, tmp_path: Path) -> None:
+    plain, kept = learned(method, Machine(cache=0)), learned(method)
+    mapped = learned(method, Machine(cache_folder=str(tmp_path)))
+    for name, tensor in tensors(plain).items():
+        assert tiny.gap(tensors(kept)[name], tensor) <= 1e-5, name
+        assert torch.equal(tensors(mapped)[name], tensors(kept)[name])
+    assert not list(tmp_path.iterdir())
+    assert plain.valid_score == kept.valid_score
+
+
+def test_a_group_reads_kept_states_too(layers: list[int]) -> None:
+    model = tiny.adapted()
+    requests = [asked(model, seed=seed, epochs=3) for seed in range(2)]
+    together = trainer.learn(model, requests, Machine(), tiny.QUIET)
+    assert layers.count(0) * 2 < layers.count(1)
+    for request, found in zip(requests, together, strict=True):
+        [alone] = trainer.learn(model, [request], Machine(cache=0), tiny.QUIET)
+        assert all(tiny.gap(tensors(found)[name], t) <= 1e-4 for name, t in tensors(alone).items())
+
+
+def test_layers_below_run_once_a_row_and_not_in_a_single_epoch(layers: list[int]) -> None:
+    learned(epochs=3)
+    once = layers.count(0)
+    assert layers.count(1) > 2 * once
+    layers.clear()
+    learned(epochs=6)
+    assert layers.count(0) == once
+    layers.clear()
+    for machine, method, epochs in ((None, UPPER, 1), (Machine(cache=0), UPPER, 3), (None, Bottleneck(), 3)):
+        learned(method, machine, epochs)
+    assert layers == []  # nothing stands between the encoder and its layers
+
+
+def test_what_a_stage_kept_serves_the_next_and_the_oldest_makes_way() -> None:
+    model, trunk = tiny.adapted(), Trunk(2**24)
+    first, second = (replace(asked(model), train=split) for split in (asked(model).valid, asked(model).train))
+    model.load(list(first.adapters))
+    one = trunk.below(model, first.train, 2)
+    assert one is not None
+    assert trunk.below(model, first.train, 1) is one
+    assert trunk.below(model, second.train, 1) is None
+    assert trunk.below(model, second.train, 2) is not one
+    room = sum(len(unit) for unit in second.train.inputs) * model.width * 4
+    small = Trunk(room)
+    assert small.below(model, first.train, 2) is not None
+    assert small.below(model, second.train, 2) is not None
+    assert [below.states.nbytes for below in small.kept.values()] == [room]
+    assert Trunk(room - 1).below(model, second.train, 2) is None
+
+
+def test_a_run_with_modules_above_is_the_same_with_and_without(tmp_path: Path) -> None:
+    def run(name: str, **machine: object) -> Record:
+        recipe = Recipe(epochs=3, batch_size=8, lr=5e-3, patience=2)
+        return running.run(
+            tmp_path / name, method=UPPER, compositions=(Fusion(),), recipe=recipe, machine=Machine(**machine)
+        )
+
+    plain, kept = run("plain", cache=0), run("kept")
+    assert plain.id == kept.id
+    assert [cell.score for cell in plain.cells] == [cell.score for cell in kept.cells]
+
+
+def test_of_images_every_token_is_kept() -> None:
+    encoder = tiny.encoder("vit")
+    model, task = AdaptedEncoder(encoder), mixed.pictures({"train": 8, "valid": 4, "test": 4})
+    data = ImageReader(encoder.tokenizer, encoder.max_length)(task.train, Classify(), task.labels)
+    model.load([tiny.trained(UPPER, model)])
+    below = Trunk(2**24).below(model, data, 2)
+    assert below is not None
+    batch = collate(data, [5, 2])
+    kept = below.take([5, 2], int(below.first[1]))
+    with torch.no_grad():
+        assert torch.equal(model.read(replace(batch, below=kept)).tokens, model.read(batch).tokens)
+
+
+def test_a_negative_room_is_refused() -> None:
+    with pytest.raises(ContinualError, match=r"trainer\.cache must be 0 or more bytes, got -1"):
+        Machine(cache=-1)
+
+
+def test_networks_of_all_layers_act_before_all() -> None:
+    model = tiny.adapted("bert")
+    model.load([tiny.trained(named("prefix_mlp", {"layers": "1-"}), model, 0)])
+    assert model.lowest == 0
