@@ -43,7 +43,7 @@ def processor() -> str:
     return f"{named['model name']} (family {named.get('cpu family')}, model {named.get('model')})"
 
 
-def load() -> float:
+def busy() -> float:
     """How many processes wanted a core in the last minute, this one too: a noisy run is to be seen in its record."""
     found = os.getloadavg()[0]
     if found > 1.2:

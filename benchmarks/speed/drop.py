@@ -61,7 +61,7 @@ def main() -> None:
 def measured(one: One, machine: Machine, options: argparse.Namespace) -> dict[str, Any]:
     others: dict[str, Callable[[], float]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        entry: dict[str, Any] = {"load": bench.load(), "apart": {"ours": one.check(Path(folder))}}
+        entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": one.check(Path(folder))}}
         if machine.cache:
             entry["apart"]["states that were kept"] = kept_check(one)
             entry["below"] = [below(one, machine) for _ in range(options.pairs)]

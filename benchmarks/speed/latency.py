@@ -41,7 +41,7 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
     asked: dict[str, Any] = {"ours": bench.Here(forward=one.forward), "bare": bench.Here(forward=one.forward_alone)}
     question = {"ours": "forward", "bare": "forward"}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        entry: dict[str, Any] = {"load": bench.load(), "apart": {"ours": one.check(Path(folder))}}
+        entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": one.check(Path(folder))}}
         if options.adapters_python is not None:
             server = stack.enter_context(process(options.adapters_python, one, Path(folder)))
             entry["peer"] = server.ready()

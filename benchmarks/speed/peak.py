@@ -48,7 +48,7 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
     sides = {"ours": ("ours", ""), "full": ("full", "train"), "full, no dropout": ("full", "eval")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        entry: dict[str, Any] = {"load": bench.load(), "apart": {"ours": one.check(folder)}}
+        entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": one.check(folder)}}
         one.keep(folder, in_adapters(one.adapter, "one"))
         if options.adapters_python is not None:
             sides |= {"adapters": ("adapters", "train"), "adapters, no dropout": ("adapters", "eval")}

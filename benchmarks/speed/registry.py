@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measured(ours: Ours, kind: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    entry: dict[str, Any] = {"load": bench.load(), "apart": {"ours": ours.check()}, "peer": {}}
+    entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": ours.check()}, "peer": {}}
     with libraries(ours, kind, options.adapters_python, folder) as peers:
         for name, peer in peers.items():
             entry["peer"] |= peer.ready()

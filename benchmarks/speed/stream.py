@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from one import One
 from plain_form import pooled
 from torch import nn
 
+from continual.encoder.frozen import Encoder
 from continual.encoder.load import load
 from continual.head.classify import Classify
 from continual.method.bottleneck import Bottleneck
@@ -96,7 +97,8 @@ def ours(name: str, seed: int, sizes: dict[str, int], tasks: Sequence[Task], fol
         if record.status != "finished":
             raise SystemExit(f"{name}, seed {seed}: {record.status}")
         scores = {record.tasks[c.task].name: c.score for c in record.cells if c.stage == "learn" and c.after == c.task}
-        check(Store(f"{place}/store"), {m.task: m.digest for m in record.modules}, scores, tasks, FAST[0] in OURS[name])
+        modules = {module.task: module.digest for module in record.modules}
+        check(load(max_length=TOKENS), Store(f"{place}/store"), modules, scores, tasks, FAST[0] in OURS[name])
     learning = sum(module.seconds for module in record.modules)
     return {**entry, "parts": {"learning": learning, "all else": entry["seconds"] - learning}, "accuracy": scores}
 
@@ -115,14 +117,14 @@ def theirs(name: str, seed: int, python: str, folder: Path) -> dict[str, Any]:
 
 def process(command: Sequence[str]) -> dict[str, Any]:
     """Seconds from its start to its end, and the most memory that it held."""
-    load, started = bench.load(), time.perf_counter()
+    busy, started = bench.busy(), time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"ended with {child.returncode}: {' '.join(command)}")
-    return {"load": load, "seconds": seconds, "peak": 1024 * used.ru_maxrss}
+    return {"busy": busy, "seconds": seconds, "peak": 1024 * used.ru_maxrss}
 
 
 def pack(tasks: Sequence[Task], reader: Reader, seed: int, path: Path) -> None:
@@ -138,11 +140,15 @@ def pack(tasks: Sequence[Task], reader: Reader, seed: int, path: Path) -> None:
 
 
 def check(
-    store: Store, modules: dict[str, str], scores: dict[str, float | None], tasks: Sequence[Task], rounded: bool
+    encoder: Encoder,
+    store: Store,
+    modules: Mapping[str, str],
+    scores: Mapping[str, float | None],
+    tasks: Sequence[Task],
+    rounded: bool,
 ) -> None:
     """The stored modules by their formulas on a bare encoder: the same share of right answers. ``rounded``: nearly."""
-    encoder = load(max_length=TOKENS)
-    reader, head = Reader(encoder.tokenizer, TOKENS), Classify()
+    reader, head = Reader(encoder.tokenizer, encoder.max_length), Classify()
     for task in tasks:
         known = recall(store, modules[task.name], encoder)
         data, right = reader(task.test, head, task.labels), 0

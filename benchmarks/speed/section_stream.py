@@ -1,0 +1,82 @@
+"""The section of the page about whole runs of a stream: the record of ``stream.py``, one entry a run and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import mean, median
+from typing import Any
+
+from shown import Target, ratio, table, targets
+
+PAIRS = {"adapters": "ours", "peft": "ours, lora"}
+GIVEN = "our batches, bf16"
+Get = Callable[[Any], float]
+
+
+class Runs:
+    """``of`` gives a number of each run of that name, by seed."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.rows: Mapping[str, Any] = record["rows"]
+        self.names = list(dict.fromkeys(name.rsplit(" s", 1)[0] for name in self.rows))
+        self.tasks = list(next(iter(self.rows.values()))["accuracy"])
+
+    def of(self, name: str, get: Get) -> dict[str, float]:
+        own = {key.rsplit(" s", 1)[1]: row for key, row in self.rows.items() if key.rsplit(" s", 1)[0] == name}
+        return {seed: get(own[seed]) for seed in sorted(own, key=int)}
+
+    def both(self, a: str, b: str, get: Get) -> tuple[list[float], list[float]]:
+        """Of the seeds that both have."""
+        one, other = self.of(a, get), self.of(b, get)
+        seeds = [seed for seed in one if seed in other]
+        return [one[seed] for seed in seeds], [other[seed] for seed in seeds]
+
+
+def whole(row: Any) -> float:
+    return row["seconds"]
+
+
+def score(row: Any) -> float:
+    return 100 * mean(row["accuracy"].values())
+
+
+def tables(record: Mapping[str, Any]) -> list[str]:
+    runs = Runs(record)
+    return [times(runs), accuracies(runs), targets(judged(runs))]
+
+
+def times(runs: Runs) -> str:
+    head = ["seconds", "whole process", "learning", "scoring and all else", "peak MB", "seeds"]
+    body = []
+    for name in runs.names:
+        found = [
+            runs.of(name, whole),
+            runs.of(name, lambda row: row["parts"]["learning"]),
+            runs.of(name, lambda row: row["seconds"] - row["parts"]["learning"]),
+            runs.of(name, lambda row: row["peak"] / 1e6),
+        ]
+        body.append([name, *(f"{median(one.values()):.0f}" for one in found), str(len(found[0]))])
+    return table(head, body)
+
+
+def accuracies(runs: Runs) -> str:
+    body = []
+    for name in runs.names:
+        found = [runs.of(name, lambda row, task=task: 100 * row["accuracy"][task]) for task in runs.tasks]
+        body.append(
+            [name, *(f"{mean(one.values()):.1f}" for one in found), f"{mean(runs.of(name, score).values()):.1f}"]
+        )
+    return table(["accuracy, %: mean over seeds", *runs.tasks, "mean"], body)
+
+
+def judged(runs: Runs) -> list[Target]:
+    """Ratios of the same seed; and that they are of the same accuracy, within a point."""
+    found = []
+    for peer, own in PAIRS.items():
+        for rival, least in ((peer, 4.0), (f"{peer}, {GIVEN}", 1.5)):
+            for mine in (own, f"{own}, bf16"):
+                found.append(Target(f"seconds, {rival} ÷ {mine}", *ratio(*runs.both(rival, mine, whole)), least, True))
+                gaps = [a - b for a, b in zip(*runs.both(mine, rival, score), strict=True)]
+                gap = mean(gaps) if gaps else None
+                found.append(Target("its accuracy, ours − theirs, points", gap, f"{gap or 0:+.1f}", -1, True))
+    return found

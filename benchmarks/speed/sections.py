@@ -1,0 +1,124 @@
+"""The sections of the page: a record's tables, and its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import section_stream
+from shown import NONE, Target, apart, ms, ratio, table, targets
+
+Record = Mapping[str, Any]
+KINDS = {"lora": "LoRA", "bottleneck": "bottleneck"}
+DONE = {"add": "adding all", "switch": "switching", "load": "loading one more from disk", "forward": "a forward"}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    what: str
+    tables: Callable[[Record], list[str]]
+
+
+def registry(record: Record) -> list[str]:
+    parts, judged = [], []
+    for kind, row in record["rows"].items():
+        head = [KINDS[kind], "ours", "ours in other ways", "`peft`", "÷ ours", "`adapters`", "÷ ours"]
+        body = []
+        for what, done in DONE.items():
+            found = row[what]
+            others = [(name.removeprefix("ours, "), ms(s)) for name, s in found.items() if name.startswith("ours,")]
+            others += [(name, ms(found[name])) for name in ("bare",) if name in found]
+            line = [done, ms(found["ours"]), "; ".join(f"{name} {time}" for name, time in others)]
+            for peer in ("peft", "adapters"):
+                line += [ms(found.get(peer)), ratio(found.get(peer), found["ours"])[1]]
+            body.append(line)
+        parts.append(table(head, body))
+        for what, most in (("add", 100), ("switch", 0.1), ("load", 5)):
+            time = 1e3 * median(row[what]["ours"])
+            judged.append(
+                Target(f"{KINDS[kind]}: {DONE[what]}", time, f"{ms(row[what]['ours'])} ms", most, False, " ms")
+            )
+    return [*parts, targets(judged), apart(record)]
+
+
+def latency(record: Record) -> list[str]:
+    found = record["rows"]["bottleneck"]["forward"]
+    sides = {"ours": "bare", "adapters": "bare there"}
+    body, judged = [], []
+    for side, bare in sides.items():
+        value, text = ratio(found.get(side), found.get(bare), over=True)
+        body.append([side, ms(found.get(bare)), ms(found.get(side)), text])
+        if side == "ours":
+            judged.append(Target("ours over the bare encoder", value, text, 5, False, " %"))
+    return [table(["", "bare encoder", "with a bottleneck", "over it"], body), targets(judged), apart(record)]
+
+
+def peak(record: Record) -> list[str]:
+    memory = record["rows"]["bottleneck"]["memory"]
+    need = {side: median(one["peak"] - one["loaded"] for one in found) / MIB for side, found in memory.items()}
+    body = [[side, f"{mib:.0f}", f"{mib / need['ours']:.2f}"] for side, mib in need.items()]
+    judged = [Target("ours", need["ours"], f"{need['ours']:.0f} MiB", 800, False, " MiB")]
+    return [table(["", "MiB beside the loaded model", "÷ ours"], body), targets(judged), apart(record)]
+
+
+def drop(record: Record) -> list[str]:
+    head = ["a step", "ours", "what is kept, once", "`adapters`", "÷ ours", "÷ ours, 3 epochs", "no dropout", "÷ ours"]
+    body, judged = [], []
+    for case, row in record["rows"].items():
+        step, below = row["step"], row.get("below")
+        theirs, still = step.get("adapters"), step.get("adapters, no dropout")
+        value, text = ratio(theirs, step["ours"])
+        line = [case, ms(step["ours"]), ms(below), ms(theirs), text, _epochs(theirs, step["ours"], below, 3)]
+        body.append([*line, ms(still), ratio(still, step["ours"])[1]])
+        if case == "fp32":
+            judged.append(Target("float32: `adapters` ÷ ours", value, text, 2, True))
+    return [table(head, body), targets(judged), apart(record)]
+
+
+def _epochs(theirs: list[float] | None, ours: list[float], below: list[float] | None, epochs: int) -> str:
+    """Of medians: the states are computed once, the steps are made in each epoch."""
+    if theirs is None:
+        return NONE
+    return f"{epochs * median(theirs) / (epochs * median(ours) + median(below or [0.0])):.2f}"
+
+
+SECTIONS = {
+    "registry": Section(
+        "Many modules on one encoder",
+        "Modules added to a loaded encoder, one chosen for the next text, one more loaded from disk while all "
+        "stay. Ours has them all in one stack, where a batch says whose its rows are: *switching* is that tensor. "
+        "Adding takes tensors that are in memory (*drawn too*: with their initial values drawn, which the "
+        "libraries' `add_adapter` does; *one by one*: the stack is made anew for each). Loading one more reads and "
+        "verifies it and makes the whole stack anew; *loaded alone* is what a user of one module at a time does: "
+        "it takes the place of what was loaded.",
+        registry,
+    ),
+    "stream": Section(
+        "A stream on two cores",
+        "quickstart, whole processes. `adapters` and `peft` learn by their users' trainer with its defaults; *our "
+        "batches, bf16*: given our batches and bfloat16 products. Ours also reads and cleans the corpora, proves that "
+        "nothing stored has moved, and writes record and page; theirs find texts and labels in a file.",
+        section_stream.tables,
+    ),
+    "latency": Section(
+        "One text",
+        "A forward of one text of 64 tokens with one bottleneck, against the bare encoder in the same environment.",
+        latency,
+    ),
+    "peak": Section(
+        "Memory of training",
+        "The largest resident size while a bottleneck is trained, less that of the loaded model, in fresh processes.",
+        peak,
+    ),
+    "drop": Section(
+        "Layers left out below",
+        "A training step of a bottleneck in the upper three of six layers. Ours reads the states below it, which are "
+        "computed once; *nothing kept*: they are computed in every step. `adapters` with the encoder's dropout, as its "
+        "trainer leaves it, and without.",
+        drop,
+    ),
+}

@@ -1,0 +1,190 @@
+"""The page of the speeds is what its records say, and what is timed here computes what its plain form does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from continual.store import Store
+from tests import running, tiny
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+HERE = BENCHMARKS / "speed"
+RECORDS = sorted((HERE / "records").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Its scripts, and those of the folders that it uses, import each other by their bare names."""
+    places = [BENCHMARKS / name for name in ("speed", "composition", "methods")]
+    names = {path.stem for place in places for path in place.glob("*.py")}
+    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    paths = list(sys.path)
+    sys.path.insert(0, str(HERE))
+    yield importlib.import_module
+    sys.path[:] = paths
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(before)
+
+
+def alone(pairs: int = 2) -> argparse.Namespace:
+    """Our side only: no interpreter of a library."""
+    return argparse.Namespace(adapters_python=None, pairs=pairs)
+
+
+def test_the_page_is_generated_from_the_records(folder) -> None:
+    assert (HERE / "RESULTS.md").read_text(encoding="utf-8") == folder("report").render(HERE / "records")
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_what_was_timed_agreed_with_the_plain_form(path: Path) -> None:
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"].values():
+        for side in row.get("apart", {}).values():
+            assert max(side.values()) < 1e-4
+
+
+@pytest.mark.parametrize("layers", [None, "1-"])
+def test_one_module_gives_the_answers_and_gradients_of_its_formula(folder, tmp_path: Path, layers: str | None) -> None:
+    one = folder("one").One(tiny.encoder(), layers, 4, 8)
+    assert max(one.check(tmp_path).values()) < 1e-5
+    assert not torch.allclose(one.pooled(), one.alone(), rtol=1e-3)
+    assert set(one.adapter.params) == {"1/ffn_norm"} | ({"0/ffn_norm"} if layers is None else set())
+
+
+def test_other_answers_than_the_plain_forms_stop_a_benchmark(folder, tmp_path: Path) -> None:
+    one = folder("one").One(tiny.encoder(), None, 4, 8)
+    one.adapter.params["0/ffn_norm"]["up"] *= 2  # what is loaded is a copy of what was
+    pooled = one.pooled()
+    with pytest.raises(ArithmeticError, match="other answers"):
+        folder("agree").require("ours", folder("agree").differences({"pooled": pooled}, {"pooled": one.plain()}))
+
+
+def test_a_gradient_that_is_missing_is_said(folder) -> None:
+    with pytest.raises(KeyError, match="only one of two gives"):
+        folder("agree").differences({"pooled": torch.ones(1)}, {"pooled": torch.ones(1), "up": torch.ones(1)})
+
+
+@pytest.mark.parametrize("kind", ["lora", "bottleneck"])
+def test_every_way_to_have_many_modules_answers_by_the_formula(folder, tmp_path: Path, kind: str) -> None:
+    ours = folder("registry_ours").Ours(tiny.encoder(), kind, 5, 8, tmp_path)
+    assert ours.check()["output"] < 1e-5
+    for name, question in ours.questions().items():
+        assert question(*(["1"] if name.startswith("forward") else [])) > 0
+        assert len(ours.model.loaded) == 5
+    assert ours.check()["output"] < 1e-5
+
+
+def test_modules_that_are_mixed_up_stop_the_registry(folder, tmp_path: Path) -> None:
+    ours = folder("registry_ours").Ours(tiny.encoder(), "lora", 4, 8, tmp_path)
+    ours.adapters.reverse()  # the stack has them in the old order
+    with pytest.raises(ArithmeticError, match="other answers"):
+        ours.check()
+
+
+def test_the_registry_measures_every_way_in_turn(folder, tmp_path: Path) -> None:
+    registry = folder("registry")
+    ours = folder("registry_ours").Ours(tiny.encoder(), "bottleneck", 3, 8, tmp_path)
+    entry = registry.measured(ours, "bottleneck", alone(), tmp_path)
+    for what, questions in registry.QUESTIONS.items():
+        assert entry[what].keys() == questions.keys() - {""}
+        assert all(len(found) == 2 and min(found) > 0 for found in entry[what].values())
+
+
+def test_latency_is_measured_beside_the_bare_encoder(folder) -> None:
+    entry = folder("latency").measured(folder("one").One(tiny.encoder(), None, 1, 8), alone(3))
+    assert {name: len(found) for name, found in entry["forward"].items()} == {"ours": 3, "bare": 3}
+    assert entry["apart"]["ours"]["output"] < 1e-5
+
+
+def test_a_step_with_layers_left_out_is_measured_with_the_states_kept_and_without(folder) -> None:
+    drop = folder("drop")
+    for case, keeps in (("fp32", True), ("fp32, nothing kept", False)):
+        entry = drop.measured(folder("one").One(tiny.encoder(), "1-", 4, 8), drop.CASES[case], alone())
+        assert len(entry["step"]["ours"]) == 2
+        assert ("below" in entry) == ("states that were kept" in entry["apart"]) == keeps
+
+
+def test_our_runs_are_held_against_the_modules_that_they_stored(folder, tmp_path: Path) -> None:
+    record, tasks = running.run(tmp_path), running.stream().tasks
+    scores = {record.tasks[c.task].name: c.score for c in record.cells if c.stage == "learn" and c.after == c.task}
+    modules = {module.task: module.digest for module in record.modules}
+    check = folder("stream").check
+    bare = tiny.encoder("bert", words=importlib.import_module("continual.task_streams.toy").WORDS)
+    check(bare, Store(tmp_path / "store"), modules, scores, tasks, False)
+    wrong = {**scores, tasks[0].name: scores[tasks[0].name] - 0.1}
+    with pytest.raises(ArithmeticError, match="was recorded"):
+        check(bare, Store(tmp_path / "store"), modules, wrong, tasks, False)
+
+
+def test_the_libraries_are_given_the_rows_of_our_batches(folder, tmp_path: Path) -> None:
+    stream, text = folder("stream"), importlib.import_module("continual.stream.text")
+    tasks, encoder = running.stream().tasks, running.encoder()
+    stream.pack(tasks, text.Reader(encoder.tokenizer, 48), 0, tmp_path / "packed.json")
+    for task, packed in zip(tasks, json.loads((tmp_path / "packed.json").read_text(encoding="utf-8")), strict=True):
+        assert packed["train"] == [[row.text, row.label] for row in task.train]
+        assert len(packed["batches"]) == stream.RECIPE.epochs
+        for epoch in packed["batches"]:
+            assert sorted(row for batch in epoch for row in batch) == list(range(len(task.train)))
+
+
+def record(rows: dict[str, Any]) -> dict[str, Any]:
+    """As the commands write it: ``rows`` are without what all have."""
+    every = {"busy": 0.5, "apart": {"ours": {"output": 1e-6}}, "peer": {"adapters": "1.3.0"}}
+    return {
+        "setting": {"encoder": "minilm", "cpu": "some CPU", "cores": 2},
+        "machine": {"device": "CPU", "threads": 2, "versions": {"torch": "2", "peft": "0"}},
+        "rows": {name: {**every, **row} for name, row in rows.items()},
+    }
+
+
+def test_the_page_says_what_was_reached_and_what_was_missed(folder, tmp_path: Path) -> None:
+    ways = {"add": [0.09] * 2, "switch": [1e-6] * 2, "load": [0.2] * 2, "forward": [0.02] * 2}
+    many = {what: {"ours": found, "adapters": [2 * s for s in found]} for what, found in ways.items()}
+    one = {"forward": {"ours": [1.04, 1.04], "bare": [1.0, 1.0]}}
+    need = {"memory": {"ours": [{"loaded": 1, "peak": 1 + 900 * 2**20}], "full": [{"loaded": 0, "peak": 1800 * 2**20}]}}
+    left = {"fp32": {"step": {"ours": [1.0] * 2, "adapters": [3.0] * 2}, "below": [1.5]}}
+    made = {
+        "registry": {"bottleneck": many},
+        "latency": {"bottleneck": one},
+        "peak": {"bottleneck": need},
+        "drop": left,
+    }
+    for name, rows in made.items():
+        (tmp_path / f"{name}-cpu.json").write_text(json.dumps(record(rows)), encoding="utf-8")
+    page = folder("report").render(tmp_path)
+    assert "| bottleneck: adding all | 90.0 ms | ≤ 100 ms | yes |" in page
+    assert "| bottleneck: loading one more from disk | 200 ms | ≤ 5 ms | **missed** |" in page
+    assert "| ours over the bare encoder | +4.0 % (+4.0 to +4.0) | ≤ 5 % | yes |" in page
+    assert "| ours | 900 MiB | ≤ 800 MiB | **missed** |" in page
+    assert "| full | 1800 | 2.00 |" in page
+    assert "| fp32 | 1000 | 1500 | 3000 | 3.00 (3.00 to 3.00) | 2.00 | – | – |" in page
+    assert "some CPU, 2 cores, 2 threads" in page
+    assert page.count("Not measured yet") == 1
+
+
+def test_runs_of_a_stream_are_compared_seed_by_seed(folder, tmp_path: Path) -> None:
+    def run(seconds: float, score: float) -> dict[str, Any]:
+        return {"seconds": seconds, "parts": {"learning": 1.0}, "peak": 10**6, "accuracy": {"a": score, "b": score}}
+
+    rows = {"ours s0": run(10, 0.8), "ours s1": run(20, 0.8), "adapters s1": run(100, 0.85)}
+    (tmp_path / "stream-cpu.json").write_text(json.dumps(record(rows)), encoding="utf-8")
+    page = folder("report").render(tmp_path)
+    assert "| seconds, adapters ÷ ours | 5.00 | ≥ 4 | yes |" in page
+    assert "| its accuracy, ours − theirs, points | -5.0 | ≥ -1 | **missed** |" in page
+    assert "| seconds, peft ÷ ours, lora | – | ≥ 4 | – |" in page
+
+
+def test_rows_of_another_setting_are_not_added_to_a_record(folder, tmp_path: Path) -> None:
+    bench, options = folder("bench"), argparse.Namespace(records=tmp_path)
+    bench.book(options, "latency", rows=1).put("bottleneck", {})
+    assert bench.book(options, "latency", rows=1).rows
+    with pytest.raises(SystemExit, match="another folder"):
+        bench.book(options, "latency", rows=2)
