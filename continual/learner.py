@@ -82,8 +82,8 @@ class Learner(pl.LightningModule):
             rules = [rule for rule in self.rules if rule.member.index in live]
             for rule in rules:
                 rule.gradients()
-            self.slots.clip([request.recipe.clip or math.inf for request in self.requests])
-            self.slots.step(optimizer, [member.rate(step) for member in self.members])
+            limits = [request.recipe.clip or math.inf for request in self.requests]
+            self.slots.step(optimizer, [member.rate(step) for member in self.members], limits)
             for rule in rules:
                 rule.stepped()
         for index in live:
@@ -93,7 +93,7 @@ class Learner(pl.LightningModule):
                 self.log(f"{member.request.name}/loss", losses[index].detach(), prog_bar=False, batch_size=1)
             if member.steps % member.per_epoch == 0:
                 member.end_epoch()
-        if all(m.rate(step + 1) == 0 for m in self.members):
+        if all(m.over(step + 1) for m in self.members):
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -153,7 +153,8 @@ class Learner(pl.LightningModule):
             member = self.members[index]
             if not member.stopped:
                 member.stopped = True
-                member.diverged = f"loss {losses[index].item()} at step {step + 1} of {len(member.batches)}"
+                first = step + 1 - (member.start or 0)
+                member.diverged = f"loss {losses[index].item()} at step {first} of {len(member.batches)}"
 
     def results(self, seconds: float) -> list[Learned]:
         """What the members learned: with patience their best states, else their last."""

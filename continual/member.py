@@ -46,7 +46,10 @@ class Own(NamedTuple):
 
 
 class Member:
-    """What a strategy sees of the module that it trains."""
+    """What a strategy sees of the module that it trains.
+
+    start  the step of the training at which its own first step is; None: it waits (``lanes.py``)
+    """
 
     def __init__(self, index: int, request: Learn, learner: Learner) -> None:
         self.index, self.request, self.learner = index, request, learner
@@ -56,6 +59,7 @@ class Member:
             for rows in epoch_batches(request.train.lengths, request.recipe.batch_size, request.seed, epoch)
         ]
         self.per_epoch = len(self.batches) // request.recipe.epochs
+        self.start: int | None = 0
         self.steps = 0
         self.stopped = False
         self.diverged = ""
@@ -84,10 +88,19 @@ class Member:
         """Of a loss of this member by each of its ``parameters``, which stay as they are; None where it has none."""
         return self.learner.slots.gradients_of(self.index, loss)
 
+    def trains(self, step: int) -> bool:
+        """Whether a step of the training is one of its own."""
+        return self.start is not None and not self.stopped and self.start <= step < self.start + len(self.batches)
+
+    def over(self, step: int) -> bool:
+        """Whether it has nothing to do in a step, nor in any that follows."""
+        return self.stopped or (self.start is not None and step >= self.start + len(self.batches))
+
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then linear decay that would reach zero one step after the last."""
-        if self.stopped or step >= len(self.batches):
+        if self.start is None or not self.trains(step):
             return 0.0
+        step -= self.start
         warm = round(self.request.recipe.warmup * len(self.batches))
         if step < warm:
             return self.request.lr * (step + 1) / (warm + 1)

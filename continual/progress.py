@@ -23,10 +23,10 @@ class Progress(ProgressBar):
         self.started = time.perf_counter()
         self._bars: Bars | None = None
 
-    def begin(self, title: str) -> None:
-        """Name the training that starts next, for example "learn 2/4 rotten-tomatoes"."""
+    def begin(self, title: str, started: float | None = None) -> None:
+        """Name the training that starts next, for example "learn 2/4 rotten-tomatoes", or that has started then."""
         self.title = title
-        self.started = time.perf_counter()
+        self.started = time.perf_counter() if started is None else started
 
     def say(self, line: str) -> None:
         """One line for the person who waits."""

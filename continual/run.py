@@ -17,6 +17,7 @@ from continual.errors import CorruptError, IsolationError
 from continual.ledger import Cell
 from continual.logs import conclude
 from continual.method import named
+from continual.method.base import WeightMethod
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
@@ -85,20 +86,37 @@ def _opening(session: Session) -> str:
 
 
 def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned], None]:
-    """One task: the strategy says from which module and on which rows; the result goes into the store."""
+    """One task: the strategy says from which module and on which rows; the result goes into the store.
+
+    Where a task is learned from itself alone, those that come next are learned with it.
+    """
     parts, key = session.parts, f"learn/{index}"
-    what = f"learn {index + 1}/{len(parts.stream.tasks)} {parts.stream.tasks[index].name}"
-    if session.kept(key) is not None:
-        parts.progress.say(f"{what}: done before")
+    if (kept := session.kept(key)) is not None:
+        if kept in session.found:
+            parts.progress.say(f"{_title(session, [index])}: done before")
         return
-    task, request = request_of(session, index)
-    parts.progress.begin(what)
     if isinstance(parts.strategy, Closed):
+        task, request = request_of(session, index)
+        parts.progress.begin(_title(session, [index]))
         learned = yield from closed.learned(session, request, parts.strategy)
-    else:
-        [learned] = yield [request]
-    kept = session.keep(key, task, request, learned)
-    parts.progress.end(session.outcome(kept))
+        parts.progress.end(session.outcome(session.keep(key, task, request, learned)))
+        return
+    count = parts.machine.ahead if parts.strategy.independent and not isinstance(parts.method, WeightMethod) else 1
+    waiting = [i for i in range(index, len(parts.stream.tasks)) if session.kept(f"learn/{i}") is None][:count]
+    asked = [request_of(session, i) for i in waiting]
+    parts.progress.begin(_title(session, waiting))
+    answers = yield [request for _, request in asked]
+    for i, (task, request), learned in zip(waiting, asked, answers, strict=True):
+        parts.progress.begin(_title(session, [i]), parts.progress.started)
+        parts.progress.end(session.outcome(session.keep(f"learn/{i}", task, request, learned)))
+
+
+def _title(session: Session, waiting: list[int]) -> str:
+    """ "learn 2/4 rotten-tomatoes", or of several "learn 2-4/4"."""
+    tasks, first, last = session.parts.stream.tasks, waiting[0], waiting[-1]
+    if first == last:
+        return f"learn {first + 1}/{len(tasks)} {tasks[first].name}"
+    return f"learn {first + 1}-{last + 1}/{len(tasks)}, {len(waiting)} at once"
 
 
 def _score(session: Session, stage: str, after: int) -> None:

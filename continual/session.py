@@ -75,6 +75,7 @@ class Session:
         self.ledger = Ledger([task.name for task in self.parts.stream.tasks], self.folder / "ledger.jsonl")
         entries = read_lines(self.folder / "modules.jsonl")
         self.journal = [Kept(e["key"], Module(**e["module"]), e.get("memory", "")) for e in entries]
+        self.found = tuple(self.journal)  # when it was opened
         encoder = self.parts.encoder
         if (self.journal or self.ledger.cells) and self.finished is None:
             self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")

@@ -1,15 +1,14 @@
-"""The arithmetic of a stack: N members under one optimizer, each with a gradient norm and a learning rate of its own.
-
-AdamW's moments depend on gradients alone and its step is linear in the learning rate, so a slot that moves only a share
-s of the common step has stepped exactly as if its own rate were s times the common one.
-"""
+"""The parameters of a stack, member by member: gradients, norms and steps are each member's own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from continual.adamw import StackedAdamW
 
 
 class Slots:
@@ -23,10 +22,14 @@ class Slots:
         self, stacked: Iterable[tuple[nn.Parameter, tuple[int, ...]]], whole: Iterable[nn.Parameter], count: int
     ) -> None:
         self.stacked, self.whole, self.count = list(stacked), list(whole), count
-        self._made: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
-    def optimizer(self, weight_decay: float) -> torch.optim.AdamW:
-        """Weight decay acts on adapters and heads; a mixer's own regulariser says where it shall stay."""
+    def optimizer(self, weight_decay: float) -> torch.optim.Optimizer:
+        """AdamW; of several members with a rate and a count of steps for each.
+
+        Weight decay acts on adapters and heads; a mixer's own regulariser says where it shall stay.
+        """
+        if self.count > 1:
+            return StackedAdamW(self.stacked, self.count, weight_decay)
         stacked = {"params": [parameter for parameter, _ in self.stacked], "weight_decay": weight_decay}
         groups = [group for group in (stacked, {"params": self.whole, "weight_decay": 0.0}) if group["params"]]
         fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
@@ -48,45 +51,16 @@ class Slots:
         slots = [None if g is None else g[slot] for g, (_, slot) in zip(found, own, strict=False)]
         return [*slots, *found[len(own) :]]
 
-    def clip(self, limits: Sequence[float]) -> None:
-        """Scale each member's gradient, over all its slots, down to its own largest norm."""
-        if self.count == 1:
-            torch.nn.utils.clip_grad_norm_([*(p for p, _ in self.stacked), *self.whole], limits[0])
-            return
-        stacked = [(p.grad, owners) for p, owners in self.stacked if p.grad is not None]
-        like = next(parameter for parameter, _ in self.stacked)
-        square = torch.zeros(self.count, device=like.device, dtype=like.dtype)
-        for gradient, owners in stacked:
-            per_slot = gradient.reshape(len(owners), -1).square().sum(1)
-            square = square.index_add(0, self._index(owners, like.device), per_slot)
-        factor = (torch.tensor(limits, device=like.device) / (square.sqrt() + 1e-6)).clamp_max(1.0).to(like.dtype)
-        for gradient, owners in stacked:
-            gradient.mul_(self._per_slot(factor, owners, gradient))
-
-    def step(self, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
-        """One step at the largest rate; the slots of slower or stopped members then move only their share of it."""
-        largest = max(rates)
-        for group in optimizer.param_groups:
-            group["lr"] = largest
-        if all(rate == largest for rate in rates):
-            optimizer.step()
-            return
-        like = self.stacked[0][0]
-        share = torch.tensor([rate / largest for rate in rates], dtype=torch.float64).to(like)
-        before = [parameter.detach().clone() for parameter, _ in self.stacked]
+    def step(
+        self, optimizer: torch.optim.Optimizer, rates: Sequence[float], limits: Sequence[float] | None = None
+    ) -> None:
+        """Each member steps at its own rate, its gradient scaled down to its largest norm over all its slots."""
+        stacked = getattr(optimizer, "optimizer", optimizer)  # what Lightning has wrapped
+        if isinstance(stacked, StackedAdamW):
+            stacked.gather(limits or [math.inf] * self.count, rates)
+        else:
+            if limits is not None:
+                torch.nn.utils.clip_grad_norm_([*(p for p, _ in self.stacked), *self.whole], limits[0])
+            for group in optimizer.param_groups:
+                group["lr"] = rates[0]
         optimizer.step()
-        with torch.no_grad():
-            for (parameter, owners), old in zip(self.stacked, before, strict=True):
-                s = self._per_slot(share, owners, parameter)
-                # A stopped member's step may be NaN: it is not multiplied away, it is not taken.
-                parameter.copy_(torch.where(s == 0, old, torch.where(s == 1, parameter, old + s * (parameter - old))))
-
-    def _per_slot(self, values: Tensor, owners: tuple[int, ...], parameter: Tensor) -> Tensor:
-        """(N,) per member -> (n_slots, 1, …) against a parameter."""
-        return values[self._index(owners, values.device)].view(-1, *[1] * (parameter.dim() - 1))
-
-    def _index(self, owners: tuple[int, ...], device: torch.device) -> Tensor:
-        """The owners as a tensor, made once: a copy to a GPU at every step and parameter would wait for it."""
-        if (owners, device) not in self._made:
-            self._made[owners, device] = torch.tensor(owners, device=device)
-        return self._made[owners, device]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from continual import head
+from continual.adapter import Adapter
 from continual.memories import Memories
 from continual.method.base import Params
 from continual.request import Learn
@@ -27,7 +29,7 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
     task, name, reads = tasks[-1], f"learn/{tasks[-1].name}", kind or head.named(tasks[-1].head)
     stage = Stage(
         tasks=tuple(map(sealed, tasks)),
-        past=tuple(None if (kept := session.good(i)) is None else session.adapter(kept) for i in range(index)),
+        past=() if parts.strategy.independent else tuple(map(_adapter(session), range(index))),
         memory=Memories(session.folder).get(before.key, before.memory) if before and before.memory else {},
         encode=lambda rows: session.reader(rows, reads, task.labels),
         bare=lambda rows: session.bare(session.reader(rows, reads, task.labels)),
@@ -43,6 +45,10 @@ def request_of(session: Session, index: int) -> tuple[Task, Learn]:
         start = parts.strategy.start_head(request.head_params, _head(session, before))
         request = replace(request, head_params=start)
     return task, replace(request, strategy=parts.strategy, stage=stage)
+
+
+def _adapter(session: Session) -> Callable[[int], Adapter | None]:
+    return lambda index: None if (kept := session.good(index)) is None else session.adapter(kept)
 
 
 def answering(session: Session, index: int, after: int) -> tuple[Kept, Kept] | None:

@@ -21,16 +21,18 @@ from torch.utils.data import DataLoader, Dataset
 from continual.choose import chosen
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError, unknown
+from continual.lanes import Lanes, fitting
 from continual.learner import Learner
-from continual.member import Member
 from continual.progress import Progress
 from continual.request import Learn, Learned
-from continual.stream.units import Encoded, collate, join
+from continual.stream.units import collate, join
 from continual.trunk import Below, Trunk
 from continual.types import Batch
 
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
 PRECISIONS = ("32-true", "bf16-mixed")
+AHEAD = 32
+"""Modules that a run asks for at once on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Machine:
     precision    32-true, or bf16-mixed: the encoder reads with products in bfloat16, in training and in evaluation;
                  parameters, their gradients and steps, heads and losses are float32. On a CPU it pays where the
                  processor has such products (AVX512-BF16, AMX)
+    group        how many modules are trained at once, where they are independent of each other: a number, or "auto",
+                 as many as fit into the memory of a GPU, one at a time on a CPU, where nothing is won by it
     cache        bytes for what layers below all modules make of the training rows, where more than one epoch reads it:
                  these layers are then run once (``trunk.py``); 0: they are run in every step
     cache_folder where that lies, in a file mapped into memory; None: in the memory of the device
@@ -51,6 +55,7 @@ class Machine:
     devices: int = 1
     precision: str = "32-true"
     gradient_checkpointing: bool = False
+    group: int | str = "auto"
     cache: int = 2**30
     cache_folder: str | None = None
     log_every: int = 10
@@ -68,48 +73,52 @@ class Machine:
                 f"trainer.devices must be 1, got {self.devices}: a run learns on one device "
                 "(CUDA_VISIBLE_DEVICES chooses which); give several devices several runs"
             )
+        if self.group != "auto" and (not isinstance(self.group, int) or self.group < 1):
+            raise ContinualError(f"trainer.group must be auto, or at least 1, got {self.group}")
         if self.cache < 0:
             raise ContinualError(f"trainer.cache must be 0 or more bytes, got {self.cache}")
         if self.log_every < 1:
             raise ContinualError(f"trainer.log_every must be at least 1, got {self.log_every}")
+
+    @property
+    def ahead(self) -> int:
+        """How many modules a run asks for at once, so that some wait for the place of those that are done.
+
+        They are stored when all are learned: so much work a run can lose that is killed.
+        """
+        if self.group == "auto":
+            return 1 if device_of(self).type == "cpu" else AHEAD
+        return 1 if self.group == 1 else 4 * int(self.group)
 
     def trunk(self) -> Trunk:
         return Trunk(self.cache, None if self.cache_folder is None else Path(self.cache_folder))
 
 
 class Steps(Dataset[Batch]):
-    """Step t of a group: the t-th batch of every member that still has one, padded together."""
+    """Step t of a group: of every member that trains then the batch of its own step, padded together."""
 
-    def __init__(
-        self, members: Sequence[Member], pooled: Sequence[Tensor] | None, below: Sequence[Below] | None
-    ) -> None:
-        self.members, self.pooled, self.below = members, pooled, below
+    def __init__(self, lanes: Lanes, pooled: Sequence[Tensor] | None, below: Sequence[Below] | None) -> None:
+        self.lanes, self.pooled, self.below = lanes, pooled, below
 
     def __len__(self) -> int:
-        return max(len(member.batches) for member in self.members)
+        return self.lanes.steps
 
     def __getitem__(self, step: int) -> Batch:
-        live = [m for m in self.members if step < len(m.batches) and not m.stopped] or [self.members[0]]
-        parts = [self._part(m, min(step, len(m.batches) - 1)) for m in live]
+        live = self.lanes.at(step) or [self.lanes.members[0]]
+        own = [min(step - (m.start or 0), len(m.batches) - 1) for m in live]
+        parts = [collate(m.request.train, m.batches[t]) for m, t in zip(live, own, strict=True)]
         batch = parts[0] if len(parts) == 1 else join(parts, live[0].request.train.pad)
-        batch.step = torch.full((len(batch.row),), step)
-        if len(self.members) > 1:
-            sizes = torch.tensor([len(part.row) for part in parts])
+        sizes = torch.tensor([len(part.row) for part in parts])
+        batch.step = torch.tensor(own).repeat_interleave(sizes)
+        if len(self.lanes.members) > 1:
             batch.member = torch.tensor([m.index for m in live]).repeat_interleave(sizes)
+        units = [m.request.train.units(m.batches[t])[0] for m, t in zip(live, own, strict=True)]
         if self.pooled is not None:
-            batch.pooled = torch.cat([self.pooled[m.index][self._units(m, step)] for m in live])
+            batch.pooled = torch.cat([self.pooled[m.index][u] for m, u in zip(live, units, strict=True)])
         elif self.below is not None:
             length = int(batch.mask.shape[1]) if batch.mask is not None else int(self.below[0].first[1])
-            batch.below = torch.cat([self.below[m.index].take(self._units(m, step), length) for m in live])
+            batch.below = torch.cat([self.below[m.index].take(u, length) for m, u in zip(live, units, strict=True)])
         return batch
-
-    @staticmethod
-    def _units(member: Member, step: int) -> list[int]:
-        return member.request.train.units(member.batches[min(step, len(member.batches) - 1)])[0]
-
-    def _part(self, member: Member, step: int) -> Batch:
-        data: Encoded = member.request.train
-        return collate(data, member.batches[step])
 
 
 def learn(
@@ -128,7 +137,8 @@ def learn(
     placed(model, machine)
     pooled = learner.features()
     trunk = None if pooled is not None or machine.gradient_checkpointing else trunk or machine.trunk()
-    steps = Steps(learner.members, pooled, None if trunk is None else learner.below(trunk))
+    count = fitting(model, learner.members) if machine.group == "auto" else int(machine.group)
+    steps = Steps(Lanes(learner.members, count), pooled, None if trunk is None else learner.below(trunk))
     loader = DataLoader(steps, batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types typed secret activation later",
+    "errors files types typed secret activation later adamw",
     "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
     "counterfactual",
     "adapter",
@@ -23,7 +23,7 @@ LAYERS = [
     "exchange recalled resumed task_inference within outputs memories",
     "request slots",
     "member choose",
-    "learner evaluate progress",
+    "learner evaluate progress lanes",
     "trainer",
     "parts references provenance session stages certificate closed summary compare compose readings route",
     "run orders",

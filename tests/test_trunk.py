@@ -108,7 +108,7 @@ def test_training_on_kept_states_is_the_same_training(method: Described, tmp_pat
 def test_a_group_reads_kept_states_too(layers: list[int]) -> None:
     model = tiny.adapted()
     requests = [asked(model, seed=seed, epochs=3) for seed in range(2)]
-    together = trainer.learn(model, requests, Machine(), tiny.QUIET)
+    together = trainer.learn(model, requests, Machine(group=2), tiny.QUIET)
     assert layers.count(0) * 2 < layers.count(1)
     for request, found in zip(requests, together, strict=True):
         [alone] = trainer.learn(model, [request], Machine(cache=0), tiny.QUIET)

@@ -164,8 +164,8 @@ def request(model: AdaptedEncoder, adapter: Adapter, task: Task | None = None, s
 
 
 def train(model: AdaptedEncoder, *requests: Learn) -> list[Learned]:
-    """Learned together, without a word."""
-    return learn(model, requests, Machine(), QUIET)
+    """Learned together, all at once, without a word."""
+    return learn(model, requests, Machine(group=len(requests)), QUIET)
 
 
 def answers(model: AdaptedEncoder, head: Head, params: Params, data: Encoded) -> list[Any]:

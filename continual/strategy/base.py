@@ -29,7 +29,8 @@ class Stage:
     """What a strategy may know when a task is learned. Of validation and test rows, nothing.
 
     tasks   all so far, this one last; with ``one_head`` their labels are outputs of that head
-    past    the module that was stored with each of the earlier ones, oldest first; None where it diverged
+    past    the module that was stored with each of the earlier ones, oldest first; None where it diverged; nothing for
+            a strategy that is independent of them
     memory  what the strategy's last rule remembered; empty at the first task
     encode  rows as the encoder and the head of this stage read them
     bare    (n, d) what the bare encoder makes of rows; to be asked in ``start`` and ``rows``, before a module is loaded
