@@ -20,7 +20,7 @@ import transformers
 from plain import Plain, texts
 from safetensors.torch import load_file, save_file
 from served import Line, seconds, serve
-from theirs import fill
+from theirs import fill, quiet
 from torch import Tensor
 from transformers import BertModel
 
@@ -159,6 +159,7 @@ class _Asked:
 
 
 def main() -> None:
+    quiet()
     said: Setting = json.loads(sys.argv[1])
     line = Line()
     torch.set_num_threads(said["threads"])

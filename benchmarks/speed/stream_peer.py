@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import paths  # noqa: F401
 import torch
 import torch.nn.functional as F
 import transformers
+from theirs import quiet
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
@@ -144,7 +146,8 @@ def rows(tokenizer: Any, pairs: Sequence[tuple[str, int]], tokens: int) -> list[
 
 
 def arguments(said: Setting) -> TrainingArguments:
-    old = transformers.__version__ < "5"
+    warm = "warmup_ratio" if transformers.__version__ < "5" else "warmup_steps"
+    warmup: dict[str, Any] = {warm: said["warmup"]}
     return TrainingArguments(
         output_dir=f"{said['folder']}/trainer",
         num_train_epochs=said["epochs"],
@@ -158,11 +161,12 @@ def arguments(said: Setting) -> TrainingArguments:
         use_cpu=True,
         report_to="none",
         disable_tqdm=True,
-        **({"warmup_ratio": said["warmup"]} if old else {"warmup_steps": said["warmup"]}),
+        **warmup,
     )
 
 
 def main() -> None:
+    quiet()
     said: Setting = json.loads(sys.argv[1])
     torch.manual_seed(said["seed"])
     folder = f"{said['folder']}/encoder"

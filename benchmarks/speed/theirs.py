@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from typing import TypedDict
 
 import paths  # noqa: F401
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from served import Line, seconds, serve, write_answers
 from torch import Tensor
 from transformers import BertModel
+from transformers.utils import logging
 
 CPU = torch.device("cpu")
 
@@ -38,7 +40,15 @@ class Setting(TypedDict):
     cuda: bool
 
 
+def quiet() -> None:
+    """Without bars, and without advice about weights that are trained here."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
 def main() -> None:
+    quiet()
     said: Setting = json.loads(sys.argv[1])
     line = Line()
     torch.set_num_threads(said["threads"])
