@@ -166,7 +166,8 @@ def main() -> None:
     many = Many(said)
     names = ("add", "switch", "load", "forward", "answer", "answer_loaded")
     questions: dict[str, Callable[..., Any]] = {name: getattr(many, name) for name in names}
-    facts = {f"{said['library']}'s {one.__name__}": one.__version__ for one in (transformers, torch)}
+    ours = said["library"] == "peft"  # which is in our environment
+    facts = {} if ours else {one.__name__: one.__version__ for one in (transformers, torch)}
     serve(line, questions, {**many.library.versions, **facts})
 
 

@@ -117,8 +117,8 @@ SECTIONS = {
     "drop": Section(
         "Layers left out below",
         "A training step of a bottleneck in the upper three of six layers. Ours reads the states below it, which are "
-        "computed once; *nothing kept*: they are computed in every step. `adapters` with the encoder's dropout, as its "
-        "trainer leaves it, and without.",
+        "computed once; *nothing kept*: they are computed in every step. `adapters` in the same precision, with the "
+        "encoder's dropout, as its trainer leaves it, and without.",
         drop,
     ),
 }

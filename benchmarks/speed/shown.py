@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import paths  # noqa: F401
@@ -42,10 +42,11 @@ def ratio(a: Sequence[float] | None, b: Sequence[float] | None, over: bool = Fal
     """Median of a/b over the pairs, and as text with its quartiles; ``over``: as percent above 1."""
     if not a or not b:
         return None, NONE
-    if len(a) == 1:
-        found = 100 * (a[0] / b[0] - 1) if over else a[0] / b[0]
-        return found, f"{found:+.1f} %" if over else f"{found:.2f}"
-    return tables.ratio(a, b, over)
+    pairs = [100 * (x / y - 1) if over else x / y for x, y in zip(a, b, strict=True)]
+    low, _, high = quantiles(pairs, n=4) if len(pairs) > 1 else pairs * 3
+    shape = "+.1f" if over else ",.0f" if median(pairs) >= 100 else ".2f"
+    middle, *rest = (format(value, shape) for value in (median(pairs), low, high))
+    return median(pairs), f"{middle}{' %' if over else ''} ({' to '.join(rest)})"
 
 
 def ms(seconds: Sequence[float] | None) -> str:
@@ -64,7 +65,7 @@ def setting(record: Mapping[str, Any]) -> str:
     busy = max(row["busy"] for row in record["rows"].values())
     beside = f"; beside it {', '.join(sorted(peers - set(ours)))}" if peers - set(ours) else ""
     return (
-        f"{said['cpu']}, {said['cores']} cores, {machine['threads']} threads, at most {busy:.1f} processes waiting "
+        f"{said['cpu']}, {said['cores']} cores, threads: {machine['threads']}, at most {busy:.1f} processes waiting "
         f"for a core when a measurement began; {', '.join(ours)}{beside}. {given[0].upper()}{given[1:]}."
     )
 

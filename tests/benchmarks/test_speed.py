@@ -166,7 +166,7 @@ def test_the_page_says_what_was_reached_and_what_was_missed(folder, tmp_path: Pa
     assert "| ours | 900 MiB | ≤ 800 MiB | **missed** |" in page
     assert "| full | 1800 | 2.00 |" in page
     assert "| fp32 | 1000 | 1500 | 3000 | 3.00 (3.00 to 3.00) | 2.00 | – | – |" in page
-    assert "some CPU, 2 cores, 2 threads" in page
+    assert "some CPU, 2 cores, threads: 2" in page
     assert page.count("Not measured yet") == 1
 
 
@@ -177,7 +177,7 @@ def test_runs_of_a_stream_are_compared_seed_by_seed(folder, tmp_path: Path) -> N
     rows = {"ours s0": run(10, 0.8), "ours s1": run(20, 0.8), "adapters s1": run(100, 0.85)}
     (tmp_path / "stream-cpu.json").write_text(json.dumps(record(rows)), encoding="utf-8")
     page = folder("report").render(tmp_path)
-    assert "| seconds, adapters ÷ ours | 5.00 | ≥ 4 | yes |" in page
+    assert "| seconds, adapters ÷ ours | 5.00 (5.00 to 5.00) | ≥ 4 | yes |" in page
     assert "| its accuracy, ours − theirs, points | -5.0 | ≥ -1 | **missed** |" in page
     assert "| seconds, peft ÷ ours, lora | – | ≥ 4 | – |" in page
 
