@@ -79,7 +79,8 @@ class _Part:
         values.mul_(1 - rate * decay).sub_(self.mean / (self.square.sqrt() / second).add_(EPS) * (rate / first))
         moved = [(p, new) for p, new in zip(self.parameters, self._apart(values), strict=True) if p.grad is not None]
         if moved:
-            torch._foreach_copy_([p for p, _ in moved], [new for _, new in moved])
+            here, there = zip(*moved, strict=True)
+            torch._foreach_copy_(here, there)  # pyright: ignore[reportPrivateImportUsage]
 
     def _apart(self, values: Tensor) -> list[Tensor]:
         sizes = [p[0].numel() for p in self.parameters]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from continual.errors import ContinualError, unknown
-from continual.files import require_writable
+from continual.files import canonical, require_writable
 from continual.metric.base import metrics
 from continual.parts import Parts
 from continual.progress import Progress
@@ -45,15 +45,17 @@ RECIPE = ("epochs", "batch_size", "patience")
 """What trainer/ says of learning; the rest of it says on what machine."""
 
 
-def build(config: DictConfig) -> Parts:
+def build(config: DictConfig, made: dict[bytes, Any] | None = None) -> Parts:
     """Everything that a run needs, checked before anything is trained.
+
+    made  encoders and streams of other runs: one of the same configuration is taken, and new ones are added
 
     Raises ContinualError for a value that is missing, unknown, of the wrong kind, or that looks like a secret.
     """
-    return of(_plain(config))
+    return of(_plain(config), {} if made is None else made)
 
 
-def of(plain: dict[str, Any]) -> Parts:
+def of(plain: dict[str, Any], made: dict[bytes, Any] | None = None) -> Parts:
     """The same from plain values, with tuples for lists: what a record has as its configuration."""
     refuse(plain)
     _check_plain(plain)
@@ -70,11 +72,10 @@ def of(plain: dict[str, Any]) -> Parts:
     prune = _make("prune", plain["prune"]) if plain["prune"] else None
     make_loggers = _make("logger", plain["logger"])
     runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
-    name = str(plain["stream"]["_target_"]).split(".")[-2]
-    stream = Stream(name, seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
-    check(stream)
+    known = {} if made is None else made
+    stream = _once(known, [plain["stream"], plain["scenario"]], lambda: _stream(plain))
     parts = Parts(
-        encoder=_make("encoder", plain["encoder"]),
+        encoder=_once(known, plain["encoder"], lambda: _make("encoder", plain["encoder"])),
         stream=stream,
         method=method,
         strategy=strategy,
@@ -96,6 +97,19 @@ def of(plain: dict[str, Any]) -> Parts:
     )
     loggers = make_loggers(runs / parts.run_id, parts.run_id, parts.choices)
     return replace(parts, machine=replace(machine, loggers=loggers))
+
+
+def _stream(plain: dict[str, Any]) -> Stream:
+    name = str(plain["stream"]["_target_"]).split(".")[-2]
+    stream = Stream(name, seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
+    check(stream)
+    return stream
+
+
+def _once(made: dict[bytes, Any], of: object, make: Callable[[], Any]) -> Any:
+    if (key := canonical(of)) not in made:
+        made[key] = make()
+    return made[key]
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

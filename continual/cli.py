@@ -118,21 +118,20 @@ def _run(arguments: Sequence[str], ended: list[Ended]) -> int:
 
 
 def _job(config: object, which: tuple[str, ...]) -> Ended:
-    from continual.build import build
-    from continual.drive import run_stream
+    from continual.grouped import job_of
     from continual.report.table import show
 
-    parts = build(config)  # type: ignore[arg-type]
+    job = job_of(config)  # type: ignore[arg-type]
+    parts = job.parts
     folder = parts.runs / parts.run_id
-    before = (folder / "run.json").exists()
-    record = run_stream(parts)
+    record = job.record()
     show(record)
     print(f"\nrecord     {folder / 'run.json'}\ndashboard  {folder / 'dashboard.html'}\nmodules    {parts.store}")
     objective = parts.config["objective"]
     value = record.metrics[objective].value if objective in record.metrics else None
     if record.status != "finished":
         return Ended(which, "failed", objective, value, f"run {record.id}: {record.status}")
-    return Ended(which, "was finished before" if before else "finished", objective, value)
+    return Ended(which, "was finished before" if job.before else "finished", objective, value)
 
 
 def _mended(error: Exception) -> ContinualError:

@@ -1,22 +1,25 @@
-"""Answers a run's requests, one at a time."""
+"""Answers the requests of a run, or of several runs at once."""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from continual import logs, references
 from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError
+from continual.method.base import WeightMethod
 from continual.parts import Parts
 from continual.report.record import Record
+from continual.request import Learn, Learned
 from continual.run import run
 from continual.trainer import learn, placed
 
 
 def run_stream(parts: Parts) -> Record:
     """Go through a run on one adapted encoder, and return its record. If it is due, its references come first."""
-    if not (Path(parts.runs) / parts.run_id / "run.json").exists():
-        for reference in references.derived(parts).values():
-            run_stream(reference)
+    _refer(parts)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
     answers, trunk = None, parts.machine.trunk()
@@ -31,3 +34,67 @@ def run_stream(parts: Parts) -> Record:
         work.close()
         model.release()
         logs.close(parts.machine.loggers)
+
+
+def run_together(several: Sequence[Parts]) -> None:
+    """Go through runs on the same encoder side by side: what they ask for at the same time is learned in one group.
+
+    Each leaves the record that it would leave alone, but for its seconds: those of a group are shared out evenly. The
+    losses of a group are in no logger. A run that fails says so and ends, the others go on.
+    """
+    for parts in several:
+        _refer(parts)
+    first = several[0]
+    machine = replace(first.machine, loggers=())
+    model, trunk = placed(AdaptedEncoder(first.encoder), machine), machine.trunk()
+    works = [run(parts, model) for parts in several]
+    waiting: dict[int, list[Learn]] = {}
+    try:
+        for index in range(len(works)):
+            _go_on(works, index, None, waiting, several)
+        while waiting:
+            chosen = _together(waiting)
+            requests = [request for index in chosen for request in waiting[index]]
+            found = iter(learn(model, requests, machine, several[chosen[0]].progress, trunk))
+            for index in chosen:
+                answers = [next(found) for _ in waiting.pop(index)]
+                _go_on(works, index, answers, waiting, several)
+    finally:
+        for work, parts in zip(works, several, strict=True):
+            work.close()
+            logs.close(parts.machine.loggers)
+        model.release()
+
+
+Work = Generator[list[Learn], list[Learned], Record]
+
+
+def _go_on(
+    works: Sequence[Work],
+    index: int,
+    answers: list[Learned] | None,
+    waiting: dict[int, list[Learn]],
+    several: Sequence[Parts],
+) -> None:
+    """Let a run go on to its next requests, or to its end."""
+    try:
+        waiting[index] = works[index].send(answers)  # type: ignore[arg-type]
+    except StopIteration:
+        return
+    except ContinualError as error:
+        several[index].progress.say(f"run {several[index].run_id} stopped: {error}")
+
+
+def _together(waiting: dict[int, list[Learn]]) -> list[int]:
+    """The runs whose requests are answered next: one that must be alone, else all that can be one group."""
+    for index, requests in waiting.items():
+        if any(r.composition is not None or isinstance(r.adapters[0].method, WeightMethod) for r in requests):
+            return [index]
+    decay = next(iter(waiting.values()))[0].recipe.weight_decay
+    return [i for i, requests in waiting.items() if all(r.recipe.weight_decay == decay for r in requests)]
+
+
+def _refer(parts: Parts) -> None:
+    if not (Path(parts.runs) / parts.run_id / "run.json").exists():
+        for reference in references.derived(parts).values():
+            run_stream(reference)

@@ -108,4 +108,4 @@ def _among(logits: Tensor, owner: Tensor, task: Tensor) -> Tensor:
     """(u, …, C) logits, (u,) tasks -> those of other tasks -inf, and what the bank padded beside a wider head."""
     beyond = logits.shape[-1] - len(owner)
     others = F.pad(owner != task[:, None], (0, beyond), value=True)
-    return logits.masked_fill(others.view(len(task), *[1] * (logits.dim() - 2), -1), float("-inf"))
+    return logits.masked_fill(others.reshape(len(task), *[1] * (logits.dim() - 2), logits.shape[-1]), float("-inf"))

@@ -35,7 +35,8 @@ def test_every_package_is_listed():
         for folder, name in FOLDERS.items()
         for init in folder.rglob("__init__.py")
     }
-    assert sorted(TOOL["packages"]) == sorted(found)
+    assert sorted(TOOL["packages"]) == sorted([*found, "hydra_plugins"])  # a namespace: it has no __init__.py
+    assert not (ROOT / "hydra_plugins" / "__init__.py").exists()
 
 
 def test_every_folder_with_code_is_a_package():
@@ -118,7 +119,11 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path):
         "tests/tiny.py",
     } <= shipped
     with zipfile.ZipFile(wheel) as archive:
-        assert {name.split("/")[0] for name in archive.namelist()} == {"continual", f"{wheel.name[:24]}.dist-info"}
+        assert {name.split("/")[0] for name in archive.namelist()} == {
+            "continual",
+            "hydra_plugins",
+            f"{wheel.name[:24]}.dist-info",
+        }
         archive.extractall(unpacked)
     # Isolated from the checkout: an editable install registers a finder, which PYTHONPATH comes before.
     env = {**os.environ, "PYTHONPATH": str(unpacked)}
@@ -126,6 +131,8 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path):
     assert where.startswith(str(unpacked))
     shown = _run(sys.executable, "-m", "continual", "run", "--cfg", "job", cwd=empty, env=env)
     assert "_target_: continual.task_streams.quickstart.tasks" in shown
+    plugins = _run(sys.executable, "-m", "continual", "run", "--info", "plugins", cwd=empty, env=env)
+    assert "GroupedLauncher" in plugins
     assert list(empty.iterdir()) == []
 
 

@@ -1,0 +1,70 @@
+"""Jobs of a sweep in one process: encoder and data are read once, and what the jobs learn they learn together.
+
+Each job is a run like any other, with the record, the folder and the modules that it would have alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from continual.build import build
+from continual.drive import run_stream, run_together
+from continual.errors import ContinualError
+from continual.files import canonical
+from continual.parts import Parts
+from continual.report.record import Record, load
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a configuration was turned into, and whether its run was finished before."""
+
+    parts: Parts
+    before: bool
+
+    def record(self) -> Record:
+        """Of its run, which goes on where it is not finished."""
+        path = self.parts.runs / self.parts.run_id / "run.json"
+        return load(path) if path.exists() and not self.before else run_stream(self.parts)
+
+
+_prepared: dict[bytes, Job] = {}
+
+
+def prepare(configs: Sequence[DictConfig]) -> None:
+    """Build the jobs and go through their runs together. One that cannot be built, or fails, says so in its turn."""
+    made: dict[bytes, Any] = {}
+    alike: dict[object, dict[str, Parts]] = {}
+    for config in map(_own, configs):
+        try:
+            parts = build(config, made)
+        except ContinualError:
+            continue
+        before = (parts.runs / parts.run_id / "run.json").exists()
+        _prepared[_key(config)] = Job(parts, before)
+        if not before:
+            shared = id(parts.encoder), replace(parts.machine, loggers=())
+            alike.setdefault(shared, {}).setdefault(parts.run_id, parts)
+    for runs in alike.values():
+        run_together(list(runs.values()))
+
+
+def job_of(config: DictConfig) -> Job:
+    """What ``prepare`` made of this configuration; else it is built now."""
+    if (job := _prepared.pop(_key(config), None)) is not None:
+        return job
+    parts = build(config)
+    return Job(parts, (parts.runs / parts.run_id / "run.json").exists())
+
+
+def _own(config: DictConfig) -> DictConfig:
+    """Without Hydra's part, as a job is given it."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _key(config: DictConfig) -> bytes:
+    return canonical(OmegaConf.to_container(config, resolve=False))
