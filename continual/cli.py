@@ -11,6 +11,7 @@ from importlib.resources import files as files_of
 from pathlib import Path
 from typing import cast
 
+from continual.allocator import keep_memory
 from continual.errors import ContinualError, unknown
 from continual.secret import refuse_arguments
 from continual.sweep import Ended, known, listing
@@ -81,6 +82,7 @@ def sweep(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str], ended: list[Ended]) -> int:
     """Run all jobs; how each ended is added to ``ended``."""
     refuse_arguments(arguments)
+    keep_memory()
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException

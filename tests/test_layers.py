@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types typed secret activation later adamw",
+    "errors files types typed secret activation later adamw allocator",
     "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
     "counterfactual",
     "adapter",

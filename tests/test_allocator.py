@@ -1,0 +1,45 @@
+"""Memory that is kept is not faulted in again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from continual import allocator
+from tests import running
+
+CODE = """
+import resource, sys
+if sys.argv[1] == "kept":
+    from continual.allocator import keep_memory
+    assert keep_memory()
+import torch
+def work():
+    for _ in range(8):
+        torch.ones(3 * 2**22)  # 48 MB
+for _ in range(4):
+    work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(tmp_path: Path, how: str) -> int:
+    ended = running.python(CODE, tmp_path, how)
+    assert ended.returncode == 0, ended.stderr
+    return int(ended.stdout)
+
+
+def test_a_large_tensor_made_again_faults_no_page_where_memory_is_kept(tmp_path: Path) -> None:
+    if allocator.platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library than glibc")
+    assert faults(tmp_path, "kept") < 1000
+    assert faults(tmp_path, "given back") > 50_000
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("musl", "1.2"))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("it was changed"))
+    assert not allocator.keep_memory()
