@@ -1,6 +1,6 @@
 """The quickstart stream on a CPU: seconds of the whole process, here and with the trainers of peft and adapters.
 
-    python benchmarks/speed/stream.py --adapters-python PYTHON     half an hour a seed on two cores
+    python benchmarks/speed/stream.py --adapters-python PYTHON     a quarter of an hour a seed on two cores
     python benchmarks/speed/stream.py --share 0.03 --records FOLDER   a smoke test
 
 Ours is ``continual run composition=[] evaluate.unseen=none``: every task learned, stored and scored on its test rows,
