@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,15 +52,21 @@ class Adapter:
 
     def pieces(self, address: str) -> Iterator[Piece]:
         """What it has at an address, method by method."""
-        params = self.params.get(address, {})
-        if not isinstance(self.method, Bundled):
-            if params:
-                yield Piece("", self.method, params)
+        params = self.params.get(address)
+        if not params:
             return
-        for part, method in self.method.parts.items():
+        if self._parts is None:
+            yield Piece("", self.method, params)
+            return
+        for part, method in self._parts.items():
             own = {name[len(part) + 1 :]: t for name, t in params.items() if name.startswith(f"{part}.")}
             if own:
                 yield Piece(part, method, own)
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Described] | None:
+        """Of a bundle. Asked at every site, where a protocol's isinstance takes longer than all else."""
+        return self.method.parts if isinstance(self.method, Bundled) else None
 
     def above(self, layer: int) -> Adapter:
         """Without what it has in the layers below ``layer``: AdapterDrop at inference (Rücklé et al. 2021).

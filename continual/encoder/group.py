@@ -147,6 +147,8 @@ class Group(nn.Module):
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    if all(tensor.shape == tensors[0].shape for tensor in tensors):
+        return torch.stack(list(tensors))
     size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
     stacked = tensors[0].new_zeros(len(tensors), *size)
     for slot, tensor in enumerate(tensors):

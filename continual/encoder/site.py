@@ -51,9 +51,13 @@ class Holder(nn.Module):
         """Stack what these adapters have at this address. A mixer that was there is none for these: it goes."""
         self.mixer = None
         found: dict[object, list[tuple[int, Piece]]] = {}
+        fitting = set()  # one of many alike says it of all
         for index, adapter in enumerate(adapters):
             for piece in adapter.pieces(self.address):
-                require_fit(piece, self.address, self.shape)
+                form = piece.method.path(), tuple((name, tensor.shape) for name, tensor in piece.params.items())
+                if form not in fitting:
+                    require_fit(piece, self.address, self.shape)
+                    fitting.add(form)
                 path = piece.method.path(), piece.part, gate.count(piece.params), train(index)
                 found.setdefault(path, []).append((index, piece))
         self.stacks = tuple(
