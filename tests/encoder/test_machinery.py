@@ -13,6 +13,7 @@ import transformers as hf
 from torch import Tensor
 
 from continual.adapter import fresh
+from continual.encoder import attention
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.merge import merge
@@ -28,6 +29,7 @@ from continual.types import Batch
 from tests import tiny
 
 NO_CHECKPOINTS = ("albert", "mpnet")
+NO_INTERFACE = ("deberta-v2", "mpnet")  # whose attention does not go through transformers' interface
 NETWORKED = {"methods": {"prefix_mlp": {"length": 3, "bottleneck": 8}, "bottleneck": {}, "lora": {}}, "shared": False}
 KINDS: list[Described] = [
     LoRA(), Bottleneck(), named("ia3", {}), named("prefix_mlp", {}), named("bundle", {}), named("unipelt", NETWORKED)
@@ -107,6 +109,29 @@ def test_bf16_stays_finite_and_near(family: str) -> None:
     found = found.detach().float()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter, _ in model.slices())
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.3  # matrices were made 4 x too large
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_attention_written_out_for_bf16_on_a_cpu_is_the_fused_one(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With prefixes, padding, and the causal attention of CLIP's texts: as near to float32, and so are gradients."""
+
+    def found(lower: torch.dtype | None) -> list[Tensor]:
+        model, batch = loaded(family, train=True)
+        model.lower = lower
+        model.train()
+        states = model(batch)
+        (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+        return [states.detach(), torch.cat([parameter.grad.flatten() for parameter, _ in model.slices()])]
+
+    calls, written = [], attention._written_out
+    monkeypatch.setattr(attention, "_written_out", lambda *given: calls.append(1) or written(*given))
+    exact, ours = found(None), found(torch.bfloat16)
+    assert bool(calls) == (family not in NO_INTERFACE)
+    monkeypatch.setattr(attention, "_slow", lambda query: False)
+    for one, other, wanted in zip(ours, found(torch.bfloat16), exact, strict=True):
+        assert float((one - wanted).norm()) <= 1.5 * float((other - wanted).norm())
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
