@@ -4,7 +4,7 @@
 
 Steps on 32 texts of up to 128 tokens on MiniLM, each side in fresh processes, one after the other; the largest resident
 size while it trains, less the one when all is loaded. Of the others with the encoder's dropout, as their trainers leave
-it, and without.
+it, and without. *layers 3-*: a module in the upper half of the layers, on kept states (``continual/trunk.py``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
-    sides = {"ours": ("ours", ""), "full": ("full", "train"), "full, no dropout": ("full", "eval")}
+    sides = {"ours": ("ours", ""), "ours, layers 3-": ("ours", "3-"), "full": ("full", "train"), "full, no dropout": ("full", "eval")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": one.check(folder)}}
@@ -66,7 +66,7 @@ def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> d
     """Bytes: when it is loaded, and at most while it trains."""
     said = {"rows": one.rows, "tokens": one.tokens, "threads": torch.get_num_threads(), "cuda": False}
     if kind == "ours":
-        side = Process(sys.executable, str(HERE / "one.py"), {**said, "layers": None, "steps": STEPS})
+        side = Process(sys.executable, str(HERE / "one.py"), {**said, "layers": mode or None, "steps": STEPS})
     elif kind == "full":
         full = {"folder": str(folder / "encoder"), "weights": "", "full": True, "factor": 0, "leave_out": []}
         side = Process(sys.executable, str(HERE / "theirs.py"), {**said, **full})
