@@ -45,7 +45,12 @@ def main() -> None:
 
 
 def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
-    sides = {"ours": ("ours", ""), "ours, layers 3-": ("ours", "3-"), "full": ("full", "train"), "full, no dropout": ("full", "eval")}
+    sides = {
+        "ours": ("ours", ""),
+        "ours, layers 3-": ("ours", "3-"),
+        "full": ("full", "train"),
+        "full, no dropout": ("full", "eval"),
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entry: dict[str, Any] = {"busy": bench.busy(), "apart": {"ours": one.check(folder)}}

@@ -112,9 +112,7 @@ def test_bf16_stays_finite_and_near(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_attention_written_out_for_bf16_on_a_cpu_is_the_fused_one(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attention_written_out_for_bf16_on_a_cpu_is_the_fused_one(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With prefixes, padding, and the causal attention of CLIP's texts: as near to float32, and so are gradients."""
 
     def found(lower: torch.dtype | None) -> list[Tensor]:

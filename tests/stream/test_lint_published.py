@@ -121,7 +121,7 @@ def test_idbr_dropped_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         predict, "test_batches", lambda lengths, size: [b for b in batches_of(lengths, size) if len(b) == size]
     )
-    with pytest.raises(RuntimeError, match=f"{SIZES['train'] % BATCH} of {SIZES['train']} rows were not answered"):
+    with pytest.raises(RuntimeError, match=f"{SIZES['valid'] % BATCH} of {SIZES['valid']} rows were not answered"):
         watch(parts(tmp_path / "fault"), monkeypatch)
 
 
