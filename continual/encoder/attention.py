@@ -159,16 +159,16 @@ def _with(mask: Tensor | None, visible: Tensor | None, more: int, k: Tensor) -> 
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    site: AttentionSite | None = module.__dict__.get("_site")
-    extended, slow = site is not None and not site.empty, _slow(query)
-    if extended or slow:
+    found: AttentionSite | None = module.__dict__.get("_site")
+    site, slow = None if found is None or found.empty else found, _slow(query)
+    if site is not None or slow:
         causal = options.get("is_causal")
         if attention_mask is None and (getattr(module, "is_causal", False) if causal is None else causal):
             # Sdpa's own causal mask would start at the prefix's first column.
             size = query.shape[2]
             attention_mask = torch.ones(1, 1, size, size, dtype=torch.bool, device=query.device).tril()
         options["is_causal"] = False
-    if extended:
+    if site is not None:
         key, value, attention_mask = site.extend(key, value, attention_mask)
     if slow:
         return _written_out(query, key, value, attention_mask, options.get("scaling")), None
