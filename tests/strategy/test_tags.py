@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from continual import folder
-from continual.adapter import generator
+from continual.adapter import fresh, generator
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.head.tag import Tag
+from continual.learner import Learner
 from continual.method.head import HeadOnly
 from continual.outputs import Outputs
 from continual.predict import row_features, word_features
@@ -28,6 +29,7 @@ from continual.strategy.simplecil import SimpleCIL
 from continual.stream.base import Example, Scenario, Stream, Task
 from continual.stream.text import Reader
 from continual.within import WithinTags
+from tests import tiny
 from tests.strategy import lab
 
 KINDS = {"task": ("O", "B-X"), "class": ("O", "B-{}")}
@@ -177,3 +179,19 @@ def test_a_head_of_tags_grows_and_keeps_the_old(tmp_path: Path) -> None:
     assert torch.allclose(heads[2][:3], heads[1], atol=1e-6)
     fresh = Tag().init(lab.encoder().width, 4, generator(0, "head", "learn/task-2"))
     assert torch.allclose(heads[2][3:], fresh["weight"][3:], atol=1e-6)
+
+
+def test_a_row_in_several_windows_is_rehearsed_as_one_row() -> None:
+    """What EWC and A-GEM look back at: the mean over rows, not over windows."""
+    task = stream().tasks[0]
+    task = replace(task, train=[*task.train[:2], Example(("now", "apple") * 12, (0, 1) * 12)])
+    model = AdaptedEncoder(lab.encoder())
+    data, _ = read(task, Tag(), max_length=10)
+    start = tiny.request(model, fresh(lab.METHOD, model.shapes, model.weights, 0))
+    head = Tag().init(model.width, 2, generator(0, "head"))
+    request = replace(start, head=Tag(), head_params=head, train=data, valid=data, labels=task.labels)
+    [member] = Learner(model, [request]).members
+    assert len(data.inputs) > len(data) == 3
+    with torch.no_grad():
+        each = [member.rehearse(data, [row])[1] for row in range(3)]
+        assert torch.allclose(member.rehearse(data, [0, 1, 2])[1], torch.stack(each).mean())
