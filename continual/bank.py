@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from continual.blocks import Blocks
 from continual.head.base import COMMON, Head
 from continual.method.base import Params
 from continual.types import States
@@ -37,7 +38,7 @@ class HeadBank(nn.Module):
             _Kind(owners, [heads[i] for i in owners], len(heads), owners[0] in train) for owners in kinds.values()
         )
 
-    def forward(self, states: States, member: Tensor | None = None) -> list[Answer]:
+    def forward(self, states: States, member: Tensor | None = None, blocks: Blocks | None = None) -> list[Answer]:
         """The states of U units and their (U,) members -> one answer per kind of head."""
         if member is None:
             member = torch.zeros(len(states.pooled), dtype=torch.long, device=states.pooled.device)
@@ -45,7 +46,9 @@ class HeadBank(nn.Module):
         for kind in self._kinds():
             slot = kind.slot[member]
             if len(self.groups) == 1:  # all rows: nothing to pick, nothing to put back in the backward pass
-                answers.append(Answer(kind.head, torch.arange(len(member), device=member.device), kind(states, slot)))
+                answers.append(
+                    Answer(kind.head, torch.arange(len(member), device=member.device), kind(states, slot, blocks))
+                )
                 continue
             rows = (slot >= 0).nonzero()[:, 0]
             answers.append(Answer(kind.head, rows, kind(States(*(t[rows] for t in states)), slot[rows])))
@@ -90,11 +93,15 @@ class _Kind(nn.Module):
         self.register_buffer("slot", slot, persistent=False)
         self.register_buffer("wide", torch.arange(widest) < torch.tensor(self.sizes)[:, None], persistent=False)
 
-    def forward(self, states: States, slot: Tensor) -> Tensor:
+    def forward(self, states: States, slot: Tensor, blocks: Blocks | None = None) -> Tensor:
         read = states.pooled if self.head.reads == "pooled" else states.tokens
         if len(self.owners) == 1:
             return self.head.logits({name: t.squeeze(0) for name, t in self.stack.items()}, read, states.mask)
-        logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, read, states.mask)
+        if blocks is not None and self.head.reads == "pooled":
+            own = dict(self.stack.items())
+            logits = blocks.apply(lambda p, of: self.head.logits(p, of, of), own, read)  # such a head reads no mask
+        else:
+            logits = vmap(self.head.logits)({name: t[slot] for name, t in self.stack.items()}, read, states.mask)
         wide = self.wide[slot] if logits.dim() == 2 else self.wide[slot][:, None, :]
         return logits.masked_fill(~wide, float("-inf"))
 

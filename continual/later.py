@@ -15,6 +15,11 @@ class Later:
         if self._arrived is not None:
             self._arrived.record()
 
+    @property
+    def arrived(self) -> bool:
+        """Whether ``read`` would not wait."""
+        return self._arrived is None or self._arrived.query()
+
     def read(self) -> Tensor:
         if self._arrived is not None:
             self._arrived.synchronize()

@@ -8,23 +8,26 @@ therefore gives what its members would have given alone. One task is N = 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from continual.adamw import StackedAdamW
 from continual.bank import HeadBank
+from continual.captured import Captured
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.later import Later
 from continual.member import Member, State
-from continual.predict import features, to
+from continual.predict import features, to, to_device
 from continual.request import Learn, Learned
 from continual.slots import Slots
-from continual.strategy.base import Memory, Rule
+from continual.strategy.base import Memory, Rule, Strategy
 from continual.stream.units import examples
 from continual.trunk import Below, Trunk
 from continual.types import Batch, States
@@ -48,7 +51,21 @@ class Learner(pl.LightningModule):
         self.frozen = not adapters and not mixers and pooled
         self.seeds = torch.tensor([request.seed for request in self.requests])
         self.log_every = 1
+        self.even = False
+        self._device_step: Callable[..., Tensor] = self._whole_step
+        self._known: deque[tuple[int, Later]] = deque()
         self.dropout = any(request.adapters[0].method.dropout for request in self.requests)
+
+    @property
+    def steady(self) -> bool:
+        """Whether a step can be work of the device alone: it does the same whatever the numbers in its batch are.
+
+        So it is where no strategy has its say in a step, and all heads are of one kind and read one vector a row.
+        """
+        first = self.requests[0].head
+        alike = all(r.head.path() == first.path() and r.train.alone for r in self.requests) and first.reads == "pooled"
+        ruled = any(r.stage is not None and type(r.strategy).rule is not Strategy.rule for r in self.requests)
+        return alike and len(self.bank.groups) == 1 and not ruled and not self.frozen and not self.model.deltas
 
     def index_of(self, member: Member) -> int | None:
         """The member to route rows to; None where there is one only."""
@@ -58,14 +75,38 @@ class Learner(pl.LightningModule):
         """Only now all is where it will be trained; what a rule asks of the module is of before the first step."""
         pairs = zip(self.members, self.requests, strict=True)
         self.rules = [request.strategy.rule(member, request.stage) for member, request in pairs if request.stage]
+        self.seeds = self.seeds.to(self.device)
+        if self.even:
+            self.rules = []  # those of ``steady``, which do nothing
+            self.alive = torch.ones(len(self.members), dtype=torch.bool, device=self.device)
+            self.limits = torch.tensor(self._limits, dtype=torch.float64, device=self.device)
+            self._device_step = Captured(self._whole_step) if self.device.type == "cuda" else self._whole_step
+
+    def on_train_end(self) -> None:
+        self._look(wait=True)
+        self._device_step = self._whole_step  # the graphs go, and their memory
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         recipe = self.requests[0].recipe
         if any(r.recipe.weight_decay != recipe.weight_decay for r in self.requests):
             raise ContinualError("members of one group must share the weight decay")
-        return self.slots.optimizer(recipe.weight_decay)
+        return self.slots.optimizer(recipe.weight_decay, alone=len(self.members) == 1 and not self.even)
 
     def training_step(self, batch: Batch, step: int) -> None:
+        rates = [member.rate(step) for member in self.members]
+        losses = self._even_step(batch, step, rates) if self.even else self._step(batch, step)
+        for index in (m.index for m in self.members if rates[m.index] > 0 and not m.stopped):
+            member = self.members[index]
+            member.steps += 1
+            if (step + 1) % self.log_every == 0:  # Lightning takes it down at no other step
+                self.log(f"{member.request.name}/loss", losses[index], prog_bar=False, batch_size=1)
+            if member.steps % member.per_epoch == 0:
+                member.end_epoch()
+        if all(m.over(step + 1) for m in self.members):
+            self.trainer.should_stop = True
+
+    def _step(self, batch: Batch, step: int) -> Tensor:
+        """Any step; (N,) losses."""
         for rule in self.rules:
             if rule.member.rate(step) > 0:
                 rule.ready()
@@ -82,19 +123,40 @@ class Learner(pl.LightningModule):
             rules = [rule for rule in self.rules if rule.member.index in live]
             for rule in rules:
                 rule.gradients()
-            limits = [request.recipe.clip or math.inf for request in self.requests]
-            self.slots.step(optimizer, [member.rate(step) for member in self.members], limits)
+            self.slots.step(optimizer, [member.rate(step) for member in self.members], self._limits)
             for rule in rules:
                 rule.stepped()
-        for index in live:
-            member = self.members[index]
-            member.steps += 1
-            if (step + 1) % self.log_every == 0:  # Lightning takes it down at no other step
-                self.log(f"{member.request.name}/loss", losses[index].detach(), prog_bar=False, batch_size=1)
-            if member.steps % member.per_epoch == 0:
-                member.end_epoch()
-        if all(m.over(step + 1) for m in self.members):
-            self.trainer.should_stop = True
+        return losses.detach()
+
+    def _even_step(self, batch: Batch, step: int, rates: list[float]) -> Tensor:
+        """A step that the host starts, and does not wait for; (N,) losses."""
+        given = to_device(torch.tensor(rates, dtype=torch.float64), self.device)
+        losses = self._device_step(batch, given).clone()
+        self._known.append((step, Later(losses)))
+        ends = any(r.recipe.patience is not None for r in self.requests)  # an epoch's end may ask who is left
+        self._look(wait=ends)
+        return losses
+
+    def _whole_step(self, batch: Batch, rates: Tensor) -> Tensor:
+        """Forward, backward and AdamW at these (N,) rates. A member whose loss was not finite once steps no more."""
+        stacked = cast(StackedAdamW, cast(Any, self.optimizers()).optimizer)  # what Lightning has wrapped
+        stacked.zero_grad(set_to_none=True)
+        losses = self._losses(batch)
+        losses.sum().backward()
+        self.alive &= losses.detach().isfinite()
+        stacked.gather(self.limits, rates * self.alive)
+        stacked.step()
+        return losses.detach()
+
+    def _look(self, wait: bool) -> None:
+        """At the losses that have arrived, or at all."""
+        while self._known and (wait or self._known[0][1].arrived):
+            step, later = self._known.popleft()
+            self._watch(later.read(), step)
+
+    @property
+    def _limits(self) -> list[float]:
+        return [request.recipe.clip or math.inf for request in self.requests]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return to(batch, device)
@@ -106,7 +168,7 @@ class Learner(pl.LightningModule):
         noise = None
         if self.dropout and batch.step is not None:
             member = batch.member if batch.member is not None else torch.zeros_like(batch.step)
-            noise = self.seeds.to(member.device)[member]
+            noise = self.seeds[member]
         return self.model.read(batch, noise)
 
     def features(self) -> list[Tensor] | None:
@@ -126,7 +188,7 @@ class Learner(pl.LightningModule):
         member = batch.member if batch.member is not None else torch.zeros_like(of)
         total = torch.zeros(len(self.members), device=of.device, dtype=torch.get_default_dtype())
         extra: list[Tensor | float] = [0.0] * len(self.members)
-        for answer in self.bank(self.states(batch), batch.member):
+        for answer in self.bank(self.states(batch), batch.member, batch.blocks):
             if not len(answer.rows):
                 continue
             owner = whose = member[answer.rows]
@@ -135,14 +197,17 @@ class Learner(pl.LightningModule):
                 mine, local = of[answer.rows].unique(return_inverse=True)
                 whose = torch.zeros_like(mine).scatter(0, local, owner)
             loss = answer.head.loss(answer.logits, batch.targets[answer.head.path()], local, owner)
-            rows = torch.zeros_like(total).index_add(0, whose, torch.ones_like(loss, dtype=total.dtype)).clamp_min(1)
+            counts = torch.ones_like(loss, dtype=total.dtype)
+            if batch.real is not None:
+                loss, counts = loss * batch.real, counts * batch.real
+            rows = torch.zeros_like(total).index_add(0, whose, counts).clamp_min(1)
             total = total.to(loss.dtype).index_add(0, whose, loss / rows[whose].to(loss.dtype))
             for rule in self.rules:
                 if len(mine := (owner == rule.member.index).nonzero()[:, 0]):
                     row, logits = batch.row[answer.rows[mine]], answer.logits[mine]
                     extra[rule.member.index] = extra[rule.member.index] + rule.penalty(row, logits)
         if self.composition is not None:
-            extra[0] = extra[0] + self.composition.penalty(self.model)
+            total = total + self.composition.penalty(self.model)
         if all(isinstance(e, float) and e == 0 for e in extra):
             return total
         return total + torch.stack([torch.as_tensor(e, device=total.device, dtype=total.dtype) for e in extra])
@@ -154,6 +219,7 @@ class Learner(pl.LightningModule):
             if not member.stopped:
                 member.stopped = True
                 first = step + 1 - (member.start or 0)
+                member.steps = first - 1
                 member.diverged = f"loss {losses[index].item()} at step {first} of {len(member.batches)}"
 
     def results(self, seconds: float) -> list[Learned]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from continual.bank import HeadBank
+from continual.blocks import Blocks
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.predict import BATCH, to
@@ -34,6 +35,7 @@ def widened(batch: Batch, count: int) -> Batch:
         row=times(batch.row),
         example=times(examples(batch)) + member * rows_of(batch),
         member=member,
+        blocks=Blocks(len(batch.inputs)),
     )
 
 
@@ -66,9 +68,9 @@ def _said(
 ) -> list[tuple[int, int, Any]]:
     """(adapter, row, answer) of each row of a batch under each adapter."""
     wide, count = widened(batch, bank.count), rows_of(batch)
-    units, of = data.units(rows)[0], examples(wide)
+    units, of = data.units(rows)[0].tolist(), examples(wide)
     found: list[tuple[int, int, Any]] = []
-    for answer in bank(model.read(wide), wide.member):
+    for answer in bank(model.read(wide), wide.member, wide.blocks):
         marks = [None if data.marks is None else data.marks[units[i % len(units)]] for i in answer.rows.tolist()]
         mine, local = of[answer.rows].unique(return_inverse=True)
         for place, said in zip(mine.tolist(), answer.head.decode(answer.logits, marks, local), strict=True):

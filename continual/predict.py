@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from continual.bank import HeadBank
+from continual.blocks import Blocks
 from continual.encoder.adapted import AdaptedEncoder
 from continual.stream.batching import test_batches
 from continual.stream.units import Encoded, collate, examples
@@ -53,9 +54,9 @@ def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | 
     """The decoded answer of each row, in the order of the rows."""
     found: list[Any] = [None] * len(data)
     for rows, batch in forward_batches(model, data, member):
-        units, of = data.units(rows), examples(batch)
+        units, of = data.units(rows)[0].tolist(), examples(batch)
         for answer in bank(model.read(batch), batch.member):
-            marks = [None if data.marks is None else data.marks[units[0][i]] for i in answer.rows.tolist()]
+            marks = [None if data.marks is None else data.marks[units[i]] for i in answer.rows.tolist()]
             mine, local = of[answer.rows].unique(return_inverse=True)
             for row, said in zip(mine.tolist(), answer.head.decode(answer.logits, marks, local), strict=True):
                 found[int(rows[row])] = said
@@ -77,5 +78,16 @@ def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) ->
 
 def to(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
-    moved = {name: t.to(device) for name, t in vars(batch).items() if isinstance(t, Tensor)}
-    return replace(batch, **moved, targets={kind: t.to(device) for kind, t in batch.targets.items()})
+    moved = {name: to_device(t, device) for name, t in vars(batch).items() if isinstance(t, Tensor)}
+    blocks = batch.blocks
+    if blocks is not None and blocks.members is not None:
+        blocks = Blocks(blocks.each, to_device(blocks.members, device))
+    targets = {kind: to_device(t, device) for kind, t in batch.targets.items()}
+    return replace(batch, **moved, blocks=blocks, targets=targets)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; a GPU is not waited for."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

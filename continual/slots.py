@@ -23,17 +23,20 @@ class Slots:
     ) -> None:
         self.stacked, self.whole, self.count = list(stacked), list(whole), count
 
-    def optimizer(self, weight_decay: float) -> torch.optim.Optimizer:
-        """AdamW; of several members with a rate and a count of steps for each.
+    def optimizer(self, weight_decay: float, alone: bool = True) -> torch.optim.Optimizer:
+        """AdamW: of a member ``alone`` as torch has it, else with a rate and a count of steps for each.
 
         Weight decay acts on adapters and heads; a mixer's own regulariser says where it shall stay.
         """
-        if self.count > 1:
-            return StackedAdamW(self.stacked, self.count, weight_decay)
+        if not alone:
+            return StackedAdamW(self.stacked, self.count, weight_decay, self.whole)
         stacked = {"params": [parameter for parameter, _ in self.stacked], "weight_decay": weight_decay}
         groups = [group for group in (stacked, {"params": self.whole, "weight_decay": 0.0}) if group["params"]]
-        fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-        return torch.optim.AdamW(groups, lr=1.0, fused=fused)
+        return torch.optim.AdamW(groups, lr=1.0, fused=self.device.type in ("cpu", "cuda"))
+
+    @property
+    def device(self) -> torch.device:
+        return next(p.device for p in (*(p for p, _ in self.stacked), *self.whole))
 
     def of(self, member: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Of one member: each value, to be differentiated, and its gradient, a view that may be written into."""
@@ -57,7 +60,8 @@ class Slots:
         """Each member steps at its own rate, its gradient scaled down to its largest norm over all its slots."""
         stacked = getattr(optimizer, "optimizer", optimizer)  # what Lightning has wrapped
         if isinstance(stacked, StackedAdamW):
-            stacked.gather(limits or [math.inf] * self.count, rates)
+            given = torch.tensor([limits or [math.inf] * self.count, rates], dtype=torch.float64).to(self.device)
+            stacked.gather(*given)
         else:
             if limits is not None:
                 torch.nn.utils.clip_grad_norm_([*(p for p, _ in self.stacked), *self.whole], limits[0])

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from continual.choose import chosen
 from continual.encoder.adapted import AdaptedEncoder
@@ -25,9 +24,8 @@ from continual.lanes import Lanes, fitting
 from continual.learner import Learner
 from continual.progress import Progress
 from continual.request import Learn, Learned
-from continual.stream.units import collate, join
-from continual.trunk import Below, Trunk
-from continual.types import Batch
+from continual.steps import Steps
+from continual.trunk import Trunk
 
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -45,6 +43,8 @@ class Machine:
                  processor has such products (AVX512-BF16, AMX)
     group        how many modules are trained at once, where they are independent of each other: a number, or "auto",
                  as many as fit into the memory of a GPU, one at a time on a CPU, where nothing is won by it
+    graphs       on a GPU a step whose work does not depend on its numbers is captured as a CUDA graph, one for each
+                 shape of batch, and replayed: Python is off its path. Batches are filled up to few shapes
     cache        bytes for what layers below all modules make of the training rows, where more than one epoch reads it:
                  these layers are then run once (``trunk.py``); 0: they are run in every step
     cache_folder where that lies, in a file mapped into memory; None: in the memory of the device
@@ -56,6 +56,7 @@ class Machine:
     precision: str = "32-true"
     gradient_checkpointing: bool = False
     group: int | str = "auto"
+    graphs: bool = True
     cache: int = 2**30
     cache_folder: str | None = None
     log_every: int = 10
@@ -94,33 +95,6 @@ class Machine:
         return Trunk(self.cache, None if self.cache_folder is None else Path(self.cache_folder))
 
 
-class Steps(Dataset[Batch]):
-    """Step t of a group: of every member that trains then the batch of its own step, padded together."""
-
-    def __init__(self, lanes: Lanes, pooled: Sequence[Tensor] | None, below: Sequence[Below] | None) -> None:
-        self.lanes, self.pooled, self.below = lanes, pooled, below
-
-    def __len__(self) -> int:
-        return self.lanes.steps
-
-    def __getitem__(self, step: int) -> Batch:
-        live = self.lanes.at(step) or [self.lanes.members[0]]
-        own = [min(step - (m.start or 0), len(m.batches) - 1) for m in live]
-        parts = [collate(m.request.train, m.batches[t]) for m, t in zip(live, own, strict=True)]
-        batch = parts[0] if len(parts) == 1 else join(parts, live[0].request.train.pad)
-        sizes = torch.tensor([len(part.row) for part in parts])
-        batch.step = torch.tensor(own).repeat_interleave(sizes)
-        if len(self.lanes.members) > 1:
-            batch.member = torch.tensor([m.index for m in live]).repeat_interleave(sizes)
-        units = [m.request.train.units(m.batches[t])[0] for m, t in zip(live, own, strict=True)]
-        if self.pooled is not None:
-            batch.pooled = torch.cat([self.pooled[m.index][u] for m, u in zip(live, units, strict=True)])
-        elif self.below is not None:
-            length = int(batch.mask.shape[1]) if batch.mask is not None else int(self.below[0].first[1])
-            batch.below = torch.cat([self.below[m.index].take(u, length) for m, u in zip(live, units, strict=True)])
-        return batch
-
-
 def learn(
     model: AdaptedEncoder,
     requests: Sequence[Learn],
@@ -138,7 +112,9 @@ def learn(
     pooled = learner.features()
     trunk = None if pooled is not None or machine.gradient_checkpointing else trunk or machine.trunk()
     count = fitting(model, learner.members) if machine.group == "auto" else int(machine.group)
-    steps = Steps(Lanes(learner.members, count), pooled, None if trunk is None else learner.below(trunk))
+    below = None if trunk is None else learner.below(trunk)
+    learner.even = captures(machine) and learner.steady
+    steps = Steps(Lanes(learner.members, count), pooled, below, learner.even)
     loader = DataLoader(steps, batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
     with warnings.catch_warnings():
@@ -191,6 +167,11 @@ def placed(model: AdaptedEncoder, machine: Machine) -> AdaptedEncoder:
     """The encoder where, and in the precision in which, this machine computes."""
     model.lower = torch.bfloat16 if machine.precision == "bf16-mixed" else None
     return model.to(device_of(machine))
+
+
+def captures(machine: Machine) -> bool:
+    """Whether steps are captured where that is possible; layers that are computed again ask for a generator's state."""
+    return machine.graphs and device_of(machine).type == "cuda" and not machine.gradient_checkpointing
 
 
 def device_of(machine: Machine) -> torch.device:

@@ -29,7 +29,7 @@ class Below:
     states: Tensor = field(repr=False)
     first: Tensor = field(repr=False)
 
-    def take(self, units: list[int], length: int) -> Tensor:
+    def take(self, units: Tensor, length: int) -> Tensor:
         """(U, length, d) of these units. Behind a shorter one's end stand states of others, which its mask hides."""
         place = self.first[units][:, None] + torch.arange(length)
         return self.states[place.clamp_max(len(self.states) - 1).to(self.states.device)]
@@ -70,7 +70,7 @@ class Trunk:
         found = self._room(int(first[-1]), model)
         anyone = 0 if len(model.loaded) > 1 and not model.mixed else None  # below all modules no row is another's
         for rows, batch in forward_batches(model, data, anyone):
-            for unit, states in zip(data.units(rows)[0], model.under(batch), strict=True):
+            for unit, states in zip(data.units(rows)[0].tolist(), model.under(batch), strict=True):
                 found[first[unit] : first[unit + 1]] = states[: int(lengths[unit])]
         return Below(found, first)
 

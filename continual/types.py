@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from continual.blocks import Blocks
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -33,6 +35,8 @@ class Batch:
     example (U,)   which row of the batch each unit is of, ascending from 0; None: every unit is a row of its own
     targets what each kind of head is to answer, by the head's path: (u, …) for the u units of that kind, in order
     member  (U,)   which loaded adapter answers each unit; None: the only one, or all of them (a mix)
+    blocks  how the members' units lie one behind the other, where each has as many; None: in any order
+    real    (U,)   whether a unit is one of the task's; the others fill a batch up and count nowhere; None: all are
     step    (U,)   each unit's training step, counted by its own member (for dropout); None outside training
     pooled  (U, d) pooled states that were computed before: the encoder is skipped; None: it is run
     below   (U, T, d) states below the lowest layer that holds a module, computed before: those layers are skipped
@@ -44,6 +48,8 @@ class Batch:
     example: Tensor | None = None
     targets: dict[Hashable, Tensor] = field(default_factory=dict)
     member: Tensor | None = None
+    blocks: Blocks | None = None
+    real: Tensor | None = None
     step: Tensor | None = None
     pooled: Tensor | None = None
     segment: Tensor | None = None

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from continual import folder, learner, trainer
 from continual.adapter import flatten
+from continual.captured import Captured
+from continual.composition import named as composed
 from continual.drive import run_stream
 from continual.method import named
+from continual.method.bottleneck import Bottleneck
+from continual.method.lora import LoRA
 from continual.parts import Parts
 from continual.predict import to
-from continual.request import Recipe
+from continual.request import Learn, Learned, Recipe
 from continual.stream.base import Stream
 from continual.task_streams import toy
 from continual.trainer import Machine
 from tests import tiny
+from tests.test_learner import MIXED, ask, four
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,3 +63,76 @@ def test_a_module_loads_into_an_encoder_on_the_card(name: str) -> None:
     assert tiny.gap(model(to(tiny.batch(), torch.device("cuda"))).cpu(), wanted) < 1e-4
     taken, given = flatten(model.take().params), flatten(adapter.params)
     assert all(torch.equal(taken[key], given[key]) for key in given)
+
+
+# Steps that are captured
+
+
+def learned(monkeypatch: pytest.MonkeyPatch, graphs: bool, requests: list[Learn], group: int = 4) -> list[Learned]:
+    """Trained on the card, in float32; whether steps were captured must be as asked."""
+    made: list[Captured] = []
+    monkeypatch.setattr(learner, "Captured", lambda call: made.append(Captured(call)) or made[-1])
+    found = trainer.learn(tiny.adapted(), requests, Machine("gpu", graphs=graphs, group=group), tiny.QUIET)
+    assert [one.captures > 0 for one in made] == [True] * graphs
+    return found
+
+
+def close(one: Learned, other: Learned, within: float = 2e-3) -> None:
+    assert one.steps == other.steps
+    pairs = [(tensor, other.head_params[name]) for name, tensor in one.head_params.items()]
+    mine, theirs = flatten(one.adapter.params), flatten(other.adapter.params)
+    pairs += [(tensor, theirs[name]) for name, tensor in mine.items()]
+    pairs += [(tensor, other.mixers[name]) for name, tensor in one.mixers.items()]
+    assert max(tiny.gap(a, b) for a, b in pairs) < within
+
+
+SITES = [name for name in folder.names("continual.method") if name not in ("full", "sparse", "head")]
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_a_module_whose_steps_are_captured_is_the_one_that_is_trained_without(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = named(name, {})
+    request = ask(tiny.adapted(), method, 3, seed=1, epochs=8, batch_size=20, lr=1e-4)
+    [one], [other] = learned(monkeypatch, True, [request]), learned(monkeypatch, False, [request])
+    close(one, other)
+
+
+def test_a_group_whose_steps_are_captured_is_what_its_members_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.adapted()
+    for methods in (MIXED, (Bottleneck(8),) * 4, (LoRA(rank=2, dropout=0.1),) * 4):
+        requests = [replace(r, lr=1e-4) for r in four(model, methods, epochs=6, batch_size=20)]
+        together = learned(monkeypatch, True, requests)
+        for request, found in zip(requests, together, strict=True):
+            close(learned(monkeypatch, False, [request])[0], found)
+
+
+@pytest.mark.parametrize("name", folder.names("continual.composition"))
+def test_a_composition_whose_steps_are_captured_is_the_one_that_is_trained_without(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, composition = tiny.adapted(), composed(name, {})
+    modules = tuple(tiny.trained(named(kind, {}), model, n) for n, kind in enumerate(["bottleneck", "lora"]))
+    request = ask(model, Bottleneck(), 3, epochs=8, batch_size=20, lr=1e-4)
+    request = replace(request, adapters=modules, composition=composition)
+    [one], [other] = learned(monkeypatch, True, [request]), learned(monkeypatch, False, [request])
+    close(one, other)
+
+
+def test_a_member_that_diverges_among_captured_steps_stops_at_that_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = four(tiny.adapted(), epochs=6)
+    bad = replace(requests[2], lr=1e30, recipe=replace(requests[2].recipe, clip=None))
+    group = [requests[0], requests[1], bad, requests[3]]
+    one, other = learned(monkeypatch, True, group), learned(monkeypatch, False, group)
+    assert one[2].diverged == other[2].diverged != ""
+    assert [x.steps for x in one] == [x.steps for x in other]
+
+
+def test_after_the_first_epochs_nothing_is_captured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    step = Captured.__call__
+    monkeypatch.setattr(Captured, "__call__", lambda s, *a: (step(s, *a), counts.append(s.captures))[0])
+    requests = four(tiny.adapted(), [replace(m, dropout=0.0) for m in MIXED], epochs=12)
+    learned(monkeypatch, True, requests)
+    assert 0 < counts[len(counts) // 2] == counts[-1] <= 12

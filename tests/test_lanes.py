@@ -111,7 +111,7 @@ def test_every_slot_steps_as_torchs_own_optimizer_would(monkeypatch: pytest.Monk
             gradients[0][0] = torch.nan  # of member 2, which has stopped
         for parameter, gradient in zip(together, gradients, strict=True):
             parameter.grad = gradient.clone()
-        ours.gather([2.0] * 3, rates)
+        ours.gather(torch.tensor([2.0] * 3), torch.tensor(rates, dtype=torch.float64))
         ours.step()
         for slot in range(3):
             for parameter, own in zip(together, alone[slot], strict=True):
@@ -122,7 +122,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
     used, unused = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(2, 3))
     optimizer = StackedAdamW([(used, (0, 1)), (unused, (0, 1))], 2, weight_decay=0.5)
     used.grad = torch.ones(2, 3)
-    optimizer.gather([1.0, 1.0], [0.1, 0.1])
+    optimizer.gather(torch.ones(2), torch.full((2,), 0.1))
     optimizer.step()
     assert torch.equal(unused, torch.ones(2, 3))
     assert not torch.equal(used, torch.ones(2, 3))

@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types typed secret activation later adamw allocator",
+    "errors files types blocks captured typed secret activation later adamw allocator",
     "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
     "counterfactual",
     "adapter",
@@ -24,6 +24,7 @@ LAYERS = [
     "request slots",
     "member choose",
     "learner evaluate progress lanes",
+    "steps",
     "trainer",
     "parts references provenance session stages certificate closed summary compare compose readings route",
     "run orders",

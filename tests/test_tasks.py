@@ -213,7 +213,7 @@ def test_modules_of_every_kind_answer_in_one_batch_what_they_answer_alone() -> N
 
 
 def marks(data: Encoded, rows: list[int]) -> list[Any]:
-    return [None if data.marks is None else data.marks[unit] for unit in data.units(rows)[0]]
+    return [None if data.marks is None else data.marks[unit] for unit in data.units(rows)[0].tolist()]
 
 
 def same(one: list[Any], two: list[Any]) -> bool:

@@ -26,9 +26,9 @@ def parser(about: str | None, pairs: int) -> argparse.ArgumentParser:
     return made
 
 
-def book(options: argparse.Namespace, table: str, **setting: Any) -> Book:
-    """The record of a table. Rows that are there are kept; ends the command where they are of another setting."""
-    made = Book(options.records / f"{table}-cpu.json", {**setting, "cpu": processor(), "cores": os.cpu_count()})
+def book(options: argparse.Namespace, table: str, device: str = "cpu", **setting: Any) -> Book:
+    """The record of a table on a device. Rows that are there are kept; ends the command where their setting differs."""
+    made = Book(options.records / f"{table}-{device}.json", {**setting, "cpu": processor(), "cores": os.cpu_count()})
     if made.path.exists() and (there := json.loads(made.path.read_text())["setting"]) != made.setting:
         raise SystemExit(f"{made.path} is of {there}, not of {made.setting}; give --records another folder")
     return made

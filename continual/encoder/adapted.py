@@ -228,6 +228,7 @@ class AdaptedEncoder(nn.Module):
                 f"{len(self.loaded)} adapters are loaded: give batch.member (one per row), or mix them"
             )
         self.route.mask, self.route.member = batch.mask, None if self.mixed or len(self.loaded) < 2 else batch.member
+        self.route.blocks = batch.blocks if self.route.member is not None else None
         self.route.noise = None
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
@@ -238,7 +239,7 @@ class AdaptedEncoder(nn.Module):
         finally:
             again = self.claim.recomputes and torch.is_grad_enabled()  # the backward pass comes through once more
             if not again:
-                self.route.mask = self.route.member = self.route.noise = None
+                self.route.mask = self.route.member = self.route.blocks = self.route.noise = None
                 self.shared.forget(self.attentions)
 
     def _run(self, batch: Batch) -> States:

@@ -11,6 +11,7 @@ from torch.func import vmap
 
 from continual import gate
 from continual.adapter import Piece
+from continual.blocks import Blocks
 from continual.encoder import wide
 from continual.method.base import Described, Fused, LowRank, Method, Params
 
@@ -120,10 +121,13 @@ class Group(nn.Module):
             return total if bias is None else total + bias
         return base + self._method.delta(p, x, y)
 
-    def routed(self, x: Tensor, y: Tensor, member: Tensor) -> Tensor:
+    def routed(self, x: Tensor, y: Tensor, member: Tensor, blocks: Blocks | None = None) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""
+        whole = len(self.owners) == len(self.slot)
+        if blocks is not None and whole:
+            return blocks.apply(self._method.delta, self.every(), x, y)
         slot = self.slot[member]
-        if len(self.owners) == len(self.slot):
+        if whole:
             return vmap(self._method.delta)(self.params(slot), x, y)
         # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
         here = (slot >= 0)[:, None, None]

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from continual import gate
 from continual.adapter import Adapter, Piece
+from continual.blocks import Blocks
 from continual.encoder.arch import Place
 from continual.encoder.fit import require_fit
 from continual.encoder.group import Group
@@ -27,6 +28,7 @@ class Route:
 
     mask: Tensor | None = None
     member: Tensor | None = None
+    blocks: Blocks | None = None
     noise: Tensor | None = None  # (B,) key of each row's dropout; None: no dropout
 
 
@@ -141,7 +143,7 @@ class Site(Holder):
             else:
                 y = y * keep(self.route.noise, y.shape, self.number, group.method.dropout).to(y)
         member = self.route.member
-        delta = group.single(x, y) if member is None else group.routed(x, y, member)
+        delta = group.single(x, y) if member is None else group.routed(x, y, member, self.route.blocks)
         return delta if opening is None else delta * opening.to(delta)
 
     def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:

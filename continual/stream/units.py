@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from continual.types import Batch
+
+
+class Packed(NamedTuple):
+    """Sequences one behind the other: any of them as a matrix by a few operations, not by some for each.
+
+    flat     (tokens,) of all
+    begin    (units,) where each begins
+    lengths  (units,)
+    """
+
+    flat: Tensor
+    begin: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, sequences: Sequence[Tensor]) -> Packed:
+        lengths = torch.tensor([sequence.shape[-1] for sequence in sequences])
+        texts = len(sequences) > 0 and sequences[0].dim() == 1
+        return cls(torch.cat(list(sequences)) if texts else torch.empty(0), lengths.cumsum(0) - lengths, lengths)
+
+    def take(self, units: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+        """(U, T) of these sequences, filled up with ``pad`` to the longest; (U, T) whether a place is of its own."""
+        lengths = self.lengths[units, None]
+        place = torch.arange(int(lengths.max()))
+        there = place < lengths
+        index = (self.begin[units, None] + place).clamp_max(len(self.flat) - 1)
+        return self.flat[index].masked_fill(~there, pad), there
 
 
 @dataclass(frozen=True)
@@ -42,37 +71,60 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.first) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """(rows,) the tokens of each row's longest unit."""
-        units = torch.tensor([unit.shape[-1] for unit in self.inputs])
-        return torch.stack([units[a:b].max() for a, b in zip(self.first[:-1], self.first[1:], strict=True)])
+        if self.alone:
+            return self.packed.lengths
+        return torch.stack([each.max() for each in self.packed.lengths.split(self.first.diff().tolist())])
 
-    def units(self, rows: Sequence[int] | Tensor) -> tuple[list[int], Tensor]:
+    @cached_property
+    def alone(self) -> bool:
+        """Whether each row is one unit."""
+        return len(self.inputs) == len(self) and bool((self.first.diff() == 1).all())
+
+    @cached_property
+    def packed(self) -> Packed:
+        """The tokens of all units; made when it is asked for first."""
+        return Packed.of(self.inputs)
+
+    @cached_property
+    def packed_segments(self) -> Packed | None:
+        return None if self.segments is None else Packed.of(self.segments)
+
+    def units(self, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The units of these rows, in order, and for each the position of its row among ``rows``."""
         index = torch.as_tensor(rows, dtype=torch.long)
+        if self.alone:
+            return index, torch.arange(len(index))
         begin, count = self.first[index], self.first[index + 1] - self.first[index]
         example = torch.arange(len(index)).repeat_interleave(count)
         start = begin - count.cumsum(0) + count
-        return (torch.arange(int(count.sum())) + start[example]).tolist(), example
+        return torch.arange(int(count.sum())) + start[example], example
 
 
 def collate(data: Encoded, rows: Sequence[int] | Tensor) -> Batch:
     """These rows, padded to the longest of them."""
     units, example = data.units(rows)
-    chosen = [data.inputs[i] for i in units]
-    targets = fill([torch.as_tensor(data.targets[i]) for i in units], -1)
-    if chosen[0].dim() == 3:
-        inputs, mask = torch.stack(chosen), None
+    segment = None
+    if data.inputs[0].dim() == 3:
+        inputs, mask = torch.stack([data.inputs[i] for i in units.tolist()]), None
     else:
-        inputs, mask = fill(chosen, data.pad), fill([torch.ones_like(unit) for unit in chosen], 0)
+        inputs, there = data.packed.take(units, data.pad)
+        mask = there.long()
+        if data.packed_segments is not None:
+            segment, _ = data.packed_segments.take(units, 0)
+    if isinstance(data.targets, Tensor):
+        targets = data.targets[units]
+    else:
+        targets = fill([torch.as_tensor(data.targets[i]) for i in units.tolist()], -1)
     return Batch(
         inputs=inputs,
         mask=mask,
-        row=data.row[torch.tensor(units)],
+        row=data.row[units],
         example=None if len(units) == len(rows) else example,
         targets={data.kind: targets},
-        segment=None if data.segments is None else fill([data.segments[i] for i in units], 0),
+        segment=segment,
     )
 
 
@@ -122,5 +174,9 @@ def fill(tensors: Sequence[Tensor], value: int) -> Tensor:
 
 
 def _together(tensors: Sequence[Tensor], value: int) -> Tensor:
-    """One below the other, filled up to the widest."""
-    return fill([row for tensor in tensors for row in tensor], value)
+    """(u, …) tensors one below the other, filled up to the widest."""
+    size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
+    more = [
+        [n for most, own in zip(size[:0:-1], t.shape[:0:-1], strict=True) for n in (0, most - own)] for t in tensors
+    ]
+    return torch.cat([F.pad(t, pads, value=value) if any(pads) else t for t, pads in zip(tensors, more, strict=True)])

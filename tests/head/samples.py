@@ -73,7 +73,7 @@ def read(name: str, max_length: int = 16) -> tuple[Head, Encoded]:
 
 
 def marks(data: Encoded, rows: list[int]) -> list[Any]:
-    return [data.marks[unit] if data.marks else None for unit in data.units(rows)[0]]
+    return [data.marks[unit] if data.marks else None for unit in data.units(rows)[0].tolist()]
 
 
 def targets(data: Encoded, rows: list[int]) -> Tensor:
@@ -85,7 +85,7 @@ def states(data: Encoded, rows: list[int], reads: str, tokens: int = 0) -> tuple
 
     ``tokens``: how long the batch is at least.
     """
-    units, _ = data.units(rows)
+    units = data.units(rows)[0].tolist()
     longest = max([tokens, *(len(data.inputs[unit]) for unit in units)])
     mask = torch.zeros(len(units), longest, dtype=torch.long)
     table = 100 * torch.randn(len(units), longest, WIDTH, dtype=torch.double)

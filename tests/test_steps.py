@@ -1,0 +1,136 @@
+"""Steps of few shapes, which a GPU replays: what fills a batch up counts nowhere, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from continual import trainer
+from continual.captured import _form
+from continual.composition.fusion import Fusion
+from continual.encoder.adapted import AdaptedEncoder
+from continual.errors import ContinualError
+from continual.head.multilabel import Multilabel
+from continual.head.regress import Regress
+from continual.lanes import Lanes
+from continual.learner import Learner
+from continual.method.bottleneck import Bottleneck
+from continual.method.full import Full
+from continual.method.head import HeadOnly
+from continual.method.lora import LoRA
+from continual.request import Learn, Learned
+from continual.steps import Steps
+from continual.trainer import Machine
+from tests import tiny
+from tests.test_learner import apart, ask, four, staged
+
+
+@pytest.fixture
+def model() -> AdaptedEncoder:
+    return tiny.adapted(dtype=torch.float64)
+
+
+def evenly(monkeypatch: pytest.MonkeyPatch, model: AdaptedEncoder, requests: list[Learn], lanes: int) -> list[Learned]:
+    """As on a GPU, but that nothing is captured."""
+    used: list[bool] = []
+    step = Learner._whole_step
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "captures", lambda machine: True)
+        patch.setattr(Learner, "_whole_step", lambda *a: (used.append(True), step(*a))[1])
+        found = trainer.learn(model, requests, Machine(group=lanes), tiny.QUIET)
+    assert used
+    return found
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 5])
+def test_a_member_learns_what_it_learns_alone(
+    model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    """Batches of 20 leave a short one in every epoch; lengths, rates, epochs and dropout differ, one stops early."""
+    requests = [ask(model, Bottleneck(8), 2, seed=9, epochs=2, batch_size=20), *four(model, epochs=4, batch_size=20)]
+    requests[2] = replace(requests[2], recipe=replace(requests[2].recipe, patience=1))
+    together = evenly(monkeypatch, model, requests, lanes)
+    for request, found in zip(requests, together, strict=True):
+        assert apart(tiny.train(model, request)[0], found) <= 1e-10
+
+
+@pytest.mark.parametrize("how", ["rate", "head"])
+def test_a_member_that_diverges_stops_at_that_step_though_nobody_looks(
+    model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    requests = four(model)
+    if how == "rate":
+        bad = replace(requests[2], lr=1e200, recipe=replace(requests[2].recipe, clip=None))
+    else:
+        bad = replace(requests[2], head_params={n: t * torch.nan for n, t in requests[2].head_params.items()})
+    look, group = Learner._look, [requests[0], requests[1], bad, requests[3]]
+    monkeypatch.setattr(Learner, "_look", lambda self, wait: look(self, wait) if wait and self._known else None)
+    late = evenly(monkeypatch, model, group, 4)
+    monkeypatch.setattr(Learner, "_look", look)
+    for one, two in zip(tiny.train(model, *group), late, strict=True):
+        if one.diverged:
+            assert (one.diverged, one.steps) == (two.diverged, two.steps)
+        else:
+            assert apart(one, two) <= 1e-10
+    assert late[2].diverged
+
+
+def test_a_composition_is_learned_as_ever(model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = tuple(tiny.trained(Bottleneck(8), model, seed) for seed in (1, 2))
+    request = replace(ask(model, Bottleneck(8), batch_size=20), adapters=modules, composition=Fusion(temperature=3.0))
+    [one], [two] = tiny.train(model, request), evenly(monkeypatch, model, [request], 1)
+    assert one.mixers.keys() == two.mixers.keys()
+    assert max(tiny.gap(tensor, two.mixers[name]) for name, tensor in one.mixers.items()) <= 1e-10
+    assert two.valid_score == one.valid_score
+
+
+def forms(steps: Steps) -> set[object]:
+    return {_form(steps[step]) for step in range(len(steps))}
+
+
+def test_batches_have_few_shapes(model: AdaptedEncoder) -> None:
+    """Texts of 3 to 14 tokens, 20 and 16 in a batch, of 4 members, of 3 when one is done."""
+    requests = four(model, epochs=6, batch_size=20)
+    for n, request in enumerate(requests):
+        cut = tuple(unit[: 3 + (i + n) % 12] for i, unit in enumerate(request.train.inputs))
+        requests[n] = replace(request, train=replace(request.train, inputs=cut))
+    steps = [Steps(Lanes(Learner(model, requests).members, 4), None, None, even) for even in (False, True)]
+    assert len(forms(steps[0])) > 4
+    assert len(forms(steps[1])) <= 4
+
+
+def test_only_rows_of_the_task_are_real(model: AdaptedEncoder) -> None:
+    requests = [ask(model, LoRA(), task, seed=task, batch_size=20, epochs=1) for task in (0, 1, 3)]
+    steps = Steps(Lanes(Learner(model, requests).members, 3), None, None, even=True)
+    seen: dict[int, int] = {}
+    for step in range(len(steps)):
+        batch = steps[step]
+        assert batch.real is not None
+        assert batch.blocks is not None
+        assert batch.member is not None
+        assert batch.blocks.each == 20
+        for member in batch.member[batch.real].tolist():
+            seen[member] = seen.get(member, 0) + 1
+    assert seen == {0: 96, 1: 96, 2: 48}
+
+
+def test_what_looks_at_numbers_in_a_step_is_not_captured(model: AdaptedEncoder) -> None:
+    from tests.test_learner import Held
+
+    plain = ask(model, LoRA())
+    assert Learner(model, [plain]).steady
+    for kind in (Multilabel, Regress):
+        assert kind.reads == "pooled"
+    for other in (staged(plain, Held()), ask(model, HeadOnly()), ask(model, Full())):
+        learner = Learner(model, [other])
+        learner.features()
+        assert not learner.steady
+
+
+def test_graphs_are_for_gpus() -> None:
+    assert not trainer.captures(Machine())
+    assert not trainer.captures(Machine(gradient_checkpointing=True))
+    with pytest.raises(ContinualError):
+        Machine(accelerator="tpu")
