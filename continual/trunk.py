@@ -57,7 +57,7 @@ class Trunk:
         if key not in self.kept:
             if model.lowest == 0 or times < 2:
                 return None
-            size = int(lengths.sum()) * model.width * next(model.encoder.parameters()).element_size()
+            size = int(lengths.sum()) * model.width * model.stream.itemsize
             if size > self.room:
                 return None
             while sum(held.states.nbytes for held in self.kept.values()) + size > self.room:
@@ -77,9 +77,9 @@ class Trunk:
     def _room(self, tokens: int, model: AdaptedEncoder) -> Tensor:
         like = next(model.encoder.parameters())
         if self.folder is None:
-            return torch.empty(tokens, model.width, dtype=like.dtype, device=like.device)
+            return torch.empty(tokens, model.width, dtype=model.stream, device=like.device)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".states") as file:  # gone by name, there while mapped
-            flat = torch.from_file(file.name, shared=True, size=tokens * model.width, dtype=like.dtype)
+            flat = torch.from_file(file.name, shared=True, size=tokens * model.width, dtype=model.stream)
         return flat.view(tokens, model.width)
 
 

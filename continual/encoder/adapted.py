@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from continual.encoder.depth import lowest
 from continual.encoder.fit import require_room, require_weights
 from continual.encoder.frozen import Encoder
 from continual.encoder.group import Group
+from continual.encoder.low import Low
 from continual.encoder.pool import pooled
 from continual.encoder.prompt import PromptSite
 from continual.encoder.site import Holder, Route, Site
@@ -36,8 +37,9 @@ class AdaptedEncoder(nn.Module):
     stay as Hugging Face made them. An encoder serves one adapted encoder at a time: a new one takes it from the old,
     which then refuses to answer.
 
-    lower  the precision of products while it reads, where that is not the weights' own (autocast: parameters and their
-           gradients, norms and softmax, and what heads are given stay as they are); None: that of the weights
+    lower  the precision in which the frozen encoder reads, where that is not its weights' own: its weights, products
+           and states between layers. Adapters, their gradients and what heads are given stay as they are. Where its
+           weights change, or layers are computed again, products alone are (autocast). None: that of the weights
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -74,6 +76,8 @@ class AdaptedEncoder(nn.Module):
         self._prompts = [site for site in self.sites.values() if isinstance(site, PromptSite)]
         self.mixed = False
         self.lower: torch.dtype | None = None
+        self._low: Low | None = None
+        self._floats = all(p.is_floating_point() for p in encoder.model.parameters())  # not so where it is quantized
         self.deltas = nn.ParameterDict()  # a weight method's tensors, slot 0 of a stack of one
         self.loaded: tuple[Adapter, ...] = ()
 
@@ -110,6 +114,13 @@ class AdaptedEncoder(nn.Module):
     @property
     def weights(self) -> dict[str, Tensor]:
         return dict(self.encoder.named_parameters())
+
+    @property
+    def stream(self) -> torch.dtype:
+        """Of the states between the encoder's layers."""
+        if self.lower is not None and self._floats and not self.deltas and not self.claim.recomputes:
+            return self.lower
+        return next(self.encoder.parameters()).dtype
 
     @property
     def lowest(self) -> int:
@@ -233,9 +244,8 @@ class AdaptedEncoder(nn.Module):
         if noise_seed is not None and batch.step is not None:
             self.route.noise = noise.keys(noise_seed, batch.step, batch.row)
         try:
-            with self._precision():
-                self.shared.spread(self.attentions)
-                return self._run(batch)
+            self.shared.spread(self.attentions)
+            return self._run(batch)
         finally:
             again = self.claim.recomputes and torch.is_grad_enabled()  # the backward pass comes through once more
             if not again:
@@ -243,7 +253,22 @@ class AdaptedEncoder(nn.Module):
                 self.shared.forget(self.attentions)
 
     def _run(self, batch: Batch) -> States:
-        inputs: dict[str, Any] = {"pixel_values": batch.inputs} if self.arch.image else {"input_ids": batch.inputs}
+        own, stream = next(self.encoder.parameters()).dtype, self.stream
+        with self._precision():
+            out, tokens = self._encode(batch, stream)
+            states: Tensor = out.last_hidden_state.to(own)
+            mask = batch.mask
+            if tokens is not None:
+                states = states.gather(1, tokens[..., None].expand(-1, -1, states.shape[2]))
+            if mask is None:
+                mask = states.new_ones(states.shape[:2])
+            return States(states, pooled(self.pooling, out, states, mask).to(states), mask)
+
+    def _encode(self, batch: Batch, stream: torch.dtype) -> tuple[Any, Tensor | None]:
+        """The encoder's own output, and where each row's tokens are in it, if prompts stand before them."""
+        inputs: dict[str, Any] = {"input_ids": batch.inputs}
+        if self.arch.image:
+            inputs = {"pixel_values": batch.inputs.to(stream)}
         mask, segment, tokens = batch.mask, batch.segment, None
         if (prompt := self._prompt) is not None:
             mask = mask if mask is not None else torch.ones_like(batch.inputs)
@@ -257,22 +282,29 @@ class AdaptedEncoder(nn.Module):
             inputs["token_type_ids"] = segment
         with self._begun(batch.below):
             out = functional_call(self.encoder, self._changed(), (), inputs) if self.deltas else self.encoder(**inputs)
-        states: Tensor = out.last_hidden_state.to(next(self.encoder.parameters()).dtype)
-        if tokens is not None:
-            states, mask = states.gather(1, tokens[..., None].expand(-1, -1, states.shape[2])), batch.mask
-        if mask is None:
-            mask = states.new_ones(states.shape[:2])
-        return States(states, pooled(self.pooling, out, states, mask).to(states), mask)
+        return out, tokens
 
     def _begun(self, below: Tensor | None) -> AbstractContextManager[object]:
         if below is None:
             return nullcontext()
         return self.claim.layers(self.encoder, self.arch).begun(self.lowest, below)
 
-    def _precision(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
         if self.lower is None:
-            return nullcontext()
-        return torch.autocast(next(self.encoder.parameters()).device.type, self.lower)
+            yield
+        elif self.stream != self.lower:
+            with torch.autocast(next(self.encoder.parameters()).device.type, self.lower):
+                yield
+        else:
+            if self._low is None or self._low.dtype != self.lower:
+                self._low = Low(self.encoder, self.lower)
+            self.route.low = self.lower
+            try:
+                with self._low.reading():
+                    yield
+            finally:
+                self.route.low = None
 
     def describe(self) -> str:
         """One line per site that holds something: address, methods, shapes."""

@@ -46,6 +46,12 @@ class AttentionSite(Holder):
 
     def extend(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(B, H, T, d_head) keys and values, and a mask over (B, 1, T, T) or none -> the same with P more columns."""
+        if self.route.low is None:
+            return self._extended(k, v, mask)
+        with torch.autocast(k.device.type, self.route.low):
+            return self._extended(k, v, mask)
+
+    def _extended(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         read, self._read = self._read, None
         assert read is not None
         stacked = [Columns(g, *vmap(_method(g).keys_values)(g.every()), gates_of(g.every())) for g in self.stacks]

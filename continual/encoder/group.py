@@ -125,7 +125,7 @@ class Group(nn.Module):
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""
         whole = len(self.owners) == len(self.slot)
         if blocks is not None and whole:
-            return blocks.apply(self._method.delta, self.every(), x, y)
+            return blocks.apply(self._method.delta, self._factors(y.device.type), x, y)
         slot = self.slot[member]
         if whole:
             return vmap(self._method.delta)(self.params(slot), x, y)
@@ -133,6 +133,13 @@ class Group(nn.Module):
         here = (slot >= 0)[:, None, None]
         x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
         return torch.where(here, vmap(self._method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
+
+    def _factors(self, device: str) -> Params:
+        """All slots; of a low-rank method in the precision of its products: in ``vmap`` autocast forgets the bias."""
+        if not self._low or not torch.is_autocast_enabled(device):
+            return self.every()
+        dtype = torch.get_autocast_dtype(device)
+        return {name: t.to(dtype) if t.dim() > 1 else t for name, t in self.stack.items()}
 
     def opening(self, x: Tensor, y: Tensor, mask: Tensor | None, member: Tensor | None) -> Tensor:
         """(B, 1, gates): how far the gates of a lone adapter, or of each row's own, are open."""

@@ -30,6 +30,7 @@ class Route:
     member: Tensor | None = None
     blocks: Blocks | None = None
     noise: Tensor | None = None  # (B,) key of each row's dropout; None: no dropout
+    low: torch.dtype | None = None  # of the encoder, where what acts at sites has to take care of products itself
 
 
 class Holder(nn.Module):
@@ -118,7 +119,13 @@ class Site(Holder):
         return torch.cat(pieces, -1)
 
     def added(self, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """base + delta."""
+        """base + delta, as precise as base."""
+        if self.route.low is None:
+            return self._added(base, x, y)
+        with torch.autocast(base.device.type, self.route.low):
+            return self._added(base, x, y).to(base.dtype)
+
+    def _added(self, base: Tensor, x: Tensor, y: Tensor) -> Tensor:
         if self.gated or self.mixer is not None or self.route.member is not None or self.route.noise is not None:
             return base + self.delta(x, y)
         for group in self.stacks:

@@ -133,14 +133,13 @@ def test_attention_written_out_for_bf16_on_a_cpu_is_the_fused_one(family: str, m
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_in_a_lower_precision_it_computes_as_under_autocast_and_gives_float32(family: str) -> None:
+def test_in_a_lower_precision_it_answers_nearly_the_same_and_gives_float32(family: str) -> None:
     model, batch = loaded(family, train=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        wanted = model.read(batch)
+    exact = model.read(batch).tokens.detach()
     model.lower = torch.bfloat16
     found = model.read(batch)
     assert found.tokens.dtype == found.pooled.dtype == torch.float32
-    assert torch.equal(found.tokens, wanted.tokens.float())
+    assert 0 < float((found.tokens.detach() - exact).norm() / exact.norm()) < 0.05  # matrices were made 4 x too large
     found.pooled.square().mean().backward()
     assert {parameter.grad.dtype for parameter, _ in model.slices()} == {torch.float32}
     model.lower = None
