@@ -117,7 +117,7 @@ class Bench:
 
     def against_forms(self, count: int, both: dict[str, Process]) -> dict[str, Any]:
         """The direct form: steps, memory, answers; then the forwards of all forms."""
-        forms = ("direct", "bare", *(["pruned"] if count in PRUNED else []))
+        forms = ("direct", "bare", *(["pruned"] if count in PRUNED else []), *(["graph"] if self.options.gpu else []))
         with ExitStack() as stack:
             found = {form: stack.enter_context(self.ours(count, form)) for form in forms}
             for process in found.values():

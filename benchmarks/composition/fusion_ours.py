@@ -20,17 +20,19 @@ from served import Line, seconds, serve, write_answers
 from torch import Tensor
 
 from continual.adapter import Adapter, fresh, generator
+from continual.captured import Captured
 from continual.composition.fusion import Fusion, _Attention, direct
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import Encoder
 from continual.encoder.site import Parts
 from continual.method.bottleneck import Bottleneck
-from continual.trainer import Machine, device_of
+from continual.trainer import Machine, device_of, placed
 from continual.types import Batch
 
 
 class Setting(TypedDict):
-    """form: "rank", the package's; "direct"; "pruned", to two modules a site; "bare", the encoder with nothing loaded
+    """form: "rank", the package's; "graph", its forwards as a CUDA graph; "direct"; "pruned", to two modules a site;
+    "bare", the encoder with nothing loaded
     steps: of a training: a question for a step begins one where none is under way"""
 
     encoder: str
@@ -87,13 +89,16 @@ class Ours:
         self.install()
         ids, mask, _ = (t.to(self.device) for t in texts(made.model.config.vocab_size, said["rows"], said["tokens"]))
         self.batch = Batch(ids, mask, torch.arange(len(ids), device=self.device))
+        self.read: Callable[[Batch], Tensor] = lambda batch: self.model.read(batch).pooled
+        if said["form"] == "graph":
+            self.read = Captured(self.read)
 
     def install(self) -> None:
         if self.composition is not None:
             install(self.model, self.composition, self.modules)
 
     def pooled(self) -> Tensor:
-        return self.model.read(self.batch).pooled
+        return self.read(self.batch)
 
     def step(self) -> float:
         """A training: its steps as they are asked for. Gives the seconds of the last."""
@@ -105,9 +110,12 @@ class Ours:
         return watch.seconds["ours"][-1]
 
     def forward(self, times: str) -> float:
-        return seconds(self.pooled, int(times), self.device, self.said["bf16"])
+        placed(self.model, self.machine)
+        return seconds(self.pooled, int(times), self.device, False)
 
     def answers(self, path: str) -> None:
+        """In float32."""
+        placed(self.model, replace(self.machine, precision="32-true"))
         self.install()
         params = {f"{a}/{name}": p for a, mixer in self.model.mixers().items() for name, p in mixer.named_parameters()}
         write_answers(path, self.pooled(), params)
@@ -137,7 +145,7 @@ def composition(form: str, modules: Sequence[Adapter]) -> Fusion | None:
         return None
     if form == "direct":
         return Direct()
-    if form == "rank":
+    if form in ("rank", "graph"):
         return Fusion()
     pairs = {address: (i % len(modules), (i + 1) % len(modules)) for i, address in enumerate(modules[0].params)}
     return Fusion(kept={address: tuple(sorted(pair)) for address, pair in pairs.items()})

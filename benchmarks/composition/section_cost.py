@@ -57,12 +57,19 @@ def steps(rows: Mapping[str, Any]) -> str:
 
 def forwards(rows: Mapping[str, Any], batch: int) -> str:
     head = [f"N, forward of {batch}", "encoder alone", "ours", "`adapters`", "÷ ours", "direct ÷ ours"]
+    head += (
+        ["ours as a CUDA graph", "`adapters` ÷ it"] if any("graph" in row["forward"] for row in rows.values()) else []
+    )
+    graphs = len(head) > 6
     head += ["pruned to 2", "ours ÷ pruned", "direct ÷ pruned", "`adapters` ÷ pruned"]
     body = []
     for count, row in rows.items():
         took = row["forward"]
         cells = [ms(took["bare"]), ms(took["ours"]), ms(took["adapters"]), ratio(took["adapters"], took["ours"])[1]]
         cells.append(ratio(took["direct"], took["ours"])[1])
+        if graphs:
+            graph = took.get("graph")
+            cells += [ms(graph), ratio(took["adapters"], graph)[1]] if graph else [NONE, NONE]
         if pruned := took.get("pruned"):
             cells += [ms(pruned), *(ratio(took[name], pruned)[1] for name in ("ours", "direct", "adapters"))]
         body.append([count, *cells, *[""] * (len(head) - 1 - len(cells))])

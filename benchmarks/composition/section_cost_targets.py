@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from tables import ratio, table
 
+WHOLE = {"8": (6.0, 8.0), "32": (15.0, 20.0)}
+"""On a GPU: a training step, and a forward, of N modules."""
+
 
 class Target(NamedTuple):
     """``found``: a value, and how it is shown."""
@@ -41,6 +44,12 @@ def _speeds(rows: Mapping[str, Any]) -> Iterator[Target]:
             yield Target(f"step of {count}, `adapters` ÷ ours", ratio(step["adapters"], step["ours"]), must)
             yield Target(f"step of {count}, `adapters`, no dropout ÷ ours", ratio(step["still"], step["ours"]), must)
             yield Target(f"forward of {count}, `adapters` ÷ ours", ratio(forward["adapters"], forward["ours"]), must)
+            if graph := forward.get("graph"):  # what the speed of the whole asks for
+                step_must, forward_must = WHOLE[count]
+                what = f"step of {count}, `adapters` ÷ ours, a captured step"
+                yield Target(what, ratio(step["adapters"], step["ours"]), step_must)
+                what = f"forward of {count}, `adapters` ÷ ours as a CUDA graph"
+                yield Target(what, ratio(forward["adapters"], graph), forward_must)
 
 
 def _sizes(rows: Mapping[str, Any]) -> Iterator[Target]:

@@ -35,11 +35,12 @@ def render(folder: Path) -> str:
     ]
     for name, section in sections.SECTIONS.items():
         parts += [f"## {section.title}", section.what]
-        path = folder / f"{name}-cpu.json"
-        if path.exists():
+        found = [path for device in ("cpu", "cuda") if (path := folder / f"{name}-{device}.json").exists()]
+        for path in found:
             record = json.loads(path.read_text(encoding="utf-8"))
+            parts += [f"### {record['setting']['card']}"] if "card" in record["setting"] else []
             parts += [setting(record), *section.tables(record)]
-        else:
+        if not found:
             parts.append(f"Not measured yet (`python benchmarks/speed/{name}.py --adapters-python PYTHON`).")
     return "\n\n".join(parts) + "\n"
 

@@ -83,6 +83,71 @@ def drop(record: Record) -> list[str]:
     return [table(head, body), targets(judged), apart(record)]
 
 
+GROUPED = {
+    "minilm 16x64": {1: 10, 8: 35, 32: 45},
+    "bert-base 16x64": {1: 9, 8: 22, 32: 25},
+    "bert-base 32x128": {1: 5, 8: 6},
+}
+"""How many times as fast as `peft` a step and module must be, by how many train at once."""
+
+
+def grouped(record: Record) -> list[str]:
+    head = ["N modules, ms a step and module", "ours", "launched", "`peft`", "÷ ours", "must", "met"]
+    head += ["GB/s and TFLOP/s needed", "of the peaks"]
+    body, judged = [], []
+    for key, row in record["rows"].items():
+        case, method, count = key.rsplit(" ", 2)
+        step, work, peaks = row["step"], row["work"], row["peaks"]
+        value, text = ratio(step["peft"], step["ours"])
+        must, seconds = GROUPED[case][int(count)], median(step["ours"]) * int(count)
+        rates = {name: work[name] / seconds for name in ("bytes", "flops")}
+        need = f"{rates['bytes'] / 1e9:,.0f}, {rates['flops'] / 1e12:.0f}"
+        share = ", ".join(f"{100 * rates[name] / peaks[name]:.0f} %" for name in ("bytes", "flops"))
+        met = "yes" if value is not None and value >= must else "**missed**"
+        line = [f"{case.replace('x', '×')}, {method}, N = {count}", ms(step["ours"]), ms(step["ours, launched"])]
+        body.append([*line, ms(step["peft"]), text, f"≥ {must}", met, need, share])
+        if case == "bert-base 16x64" and count == "32":
+            near = 100 * rates["flops"] / peaks["flops"]
+            judged.append(Target(f"{method}: of the measured peak of products", near, f"{near:.0f} %", 45, True, " %"))
+    for case, must in (("minilm 16x64", 3.0), ("bert-base 16x64", 2.0)):
+        for method in KINDS:
+            one, all_ = (record["rows"].get(f"{case} {method} {count}") for count in (1, 32))
+            if one and all_:
+                own = ratio(one["step"]["ours"], all_["step"]["ours"])
+                what = f"{case.replace('x', '×')}, {method}: 32 one after another ÷ 32 at once, both as graphs"
+                judged.append(Target(what, *own, must, True))
+    peaks = next(iter(record["rows"].values()))["peaks"]
+    said = (
+        f"Peaks, measured: {peaks['flops'] / 1e12:.0f} TFLOP/s in a bfloat16 product, {peaks['bytes'] / 1e12:.1f} TB/s."
+    )
+    return [said, table(head, body), targets(judged), apart_of(record)]
+
+
+def apart_of(record: Record) -> str:
+    worst = max(row["apart"]["ours"]["module"] for row in record["rows"].values())
+    return f"A group ended no further than {100 * worst:.2f} % of its way from where its members end alone (float32)."
+
+
+def routed(record: Record) -> list[str]:
+    head = ["ms a batch", "ours", "as a graph", "bare encoder", "as a graph", "ours ÷ bare, graphs", "`peft`", "÷ ours"]
+    body, judged, rows = [], [], record["rows"]
+    for key, row in rows.items():
+        took = row["forward"]
+        value, text = ratio(took["ours, graph"], took["bare, graph"])
+        theirs, said = ratio([median(took["peft"])] if "peft" in took else None, [median(took["ours, graph"])])
+        line = [ms(took[name]) for name in ("ours", "ours, graph", "bare", "bare, graph")]
+        body.append([key, *line, text, ms(took.get("peft")), said])
+        if "64 rows, 64 modules" in key:
+            judged.append(Target(f"{key}: ours ÷ bare, as graphs", value, text, 1.5, False))
+            if theirs is not None:
+                judged.append(Target(f"{key}: `peft` ÷ ours", theirs, said, 60, True))
+    few, many = (rows.get(f"lora, 64 rows, {count} modules") for count in (64, 1000))
+    if few and many:
+        kept = ratio([median(few["forward"]["ours, graph"])], [median(many["forward"]["ours, graph"])])
+        judged.append(Target("throughput at 1,000 modules ÷ at 64", *kept, 0.9, True))
+    return [table(head, body), targets(judged), apart(record)]
+
+
 def _epochs(theirs: list[float] | None, ours: list[float], below: list[float] | None, epochs: int) -> str:
     """Of medians: the states are computed once, the steps are made in each epoch."""
     if theirs is None:
@@ -107,6 +172,18 @@ SECTIONS = {
         "batches, bf16*: given our batches and bfloat16 products. Ours also reads and cleans the corpora, proves that "
         "nothing stored has moved, and writes record and page; theirs find texts and labels in a file.",
         section_stream.tables,
+    ),
+    "grouped": Section(
+        "Modules trained at once",
+        "A step of a training through Lightning, with batches made, moved and all, a module's share of it: N modules "
+        "at once, forward to AdamW one CUDA graph; *launched*: without graphs. `peft` trains one LoRA by a plain loop "
+        "whose batch lies on the card. Needed: what a step cannot do without (`grouped.py:work`), over its time.",
+        grouped,
+    ),
+    "routed": Section(
+        "A batch of many modules",
+        "BERT-base, texts of up to 64 tokens, each answered by another module; bfloat16 products.",
+        routed,
     ),
     "latency": Section(
         "One text",

@@ -1,6 +1,7 @@
-"""The quickstart stream on a CPU: seconds of the whole process, here and with the trainers of peft and adapters.
+"""A stream of tasks: seconds of the whole process, here and with the trainers of peft and adapters.
 
-    python benchmarks/speed/stream.py --adapters-python PYTHON     a quarter of an hour a seed on two cores
+    python benchmarks/speed/stream.py --adapters-python PYTHON        quickstart on two cores, 15 minutes a seed
+    python benchmarks/speed/stream.py --adapters-python PYTHON --gpu  CLINC150's ten domains on a GPU, and a fusion
     python benchmarks/speed/stream.py --share 0.03 --records FOLDER   a smoke test
 
 Ours is ``continual run composition=[] evaluate.unseen=none``: every task learned, stored and scored on its test rows,
@@ -19,14 +20,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bench
+import torch
 from one import One
 from plain_form import pooled
 from torch import nn
 
+from continual.adapter import Adapter
+from continual.composition.fusion import Fusion
 from continual.encoder.frozen import Encoder
 from continual.encoder.load import load
 from continual.head.classify import Classify
@@ -41,15 +46,16 @@ from continual.stream.base import Task
 from continual.stream.batching import epoch_batches, test_batches
 from continual.stream.text import Reader
 from continual.stream.units import collate
-from continual.task_streams import quickstart
+from continual.task_streams import clinc, quickstart
 
 HERE = Path(__file__).resolve().parent
 ROWS = {"train": 1000, "valid": 200, "test": 500}
 TOKENS = 64
-COMMAND = ("run", "composition=[]", "evaluate.unseen=none", "quiet=true")
 FAST = ("trainer=bf16",)
 """What a user adds for bfloat16 products."""
 OURS = {"ours": (), "ours, bf16": FAST, "ours, lora": ("method=lora",), "ours, lora, bf16": ("method=lora", *FAST)}
+ON_A_GPU = ("trainer=gpu", "stream=clinc")
+"""Products are in bfloat16 there, unless one says otherwise."""
 THEIRS = {
     "adapters": ("adapters", False),
     "adapters, our batches, bf16": ("adapters", True),
@@ -59,15 +65,45 @@ THEIRS = {
 RECIPE = Recipe()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is run on a device. ``fuse``: the modules of the stream are composed for its first task, by a fusion."""
+
+    device: str
+    stream: str
+    ours: Mapping[str, tuple[str, ...]]
+    rows: Mapping[str, int]
+    fuse: bool = False
+
+    def tasks(self) -> Sequence[Task]:
+        return (clinc if self.stream == "clinc" else quickstart).tasks(**self.rows)
+
+    def command(self, name: str, tasks: Sequence[Task]) -> list[str]:
+        given = [f"stream.{key}={rows}" for key, rows in self.rows.items()]
+        fusion = ["composition=fusion", f"target={tasks[0].name}"] if self.fuse else ["composition=[]"]
+        return ["run", "evaluate.unseen=none", "quiet=true", *self.ours[name], *fusion, *given]
+
+
+def planned(gpu: bool, share: float) -> Plan:
+    if gpu:
+        rows = {} if share == 1 else {"train": round(1500 * share), "test": round(450 * share)}
+        lora = ("method=lora", *ON_A_GPU)
+        return Plan("cuda", "clinc", {"ours, bf16": ON_A_GPU, "ours, lora, bf16": lora}, rows, True)
+    return Plan("cpu", "quickstart", OURS, {key: max(20, round(share * rows)) for key, rows in ROWS.items()})
+
+
 def main() -> None:
     parser = bench.parser(__doc__, pairs=3)
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--adapters-path", type=Path, help="folder of packages that come before that interpreter's own")
     parser.add_argument("--share", type=float, default=1.0, help="of the rows: a smoke test")
     parser.add_argument("--only", nargs="*", choices=[*OURS, *THEIRS], help="default: all that can be run")
     options = parser.parse_args()
-    sizes = {key: max(20, round(options.share * rows)) for key, rows in ROWS.items()}
-    book = bench.book(options, "stream", encoder="minilm", tokens=TOKENS, **sizes)
-    encoder, tasks = load(max_length=TOKENS), quickstart.tasks(**sizes)
-    names = [name for name in (*OURS, *THEIRS) if options.only is None or name in options.only]
+    plan = planned(options.gpu, options.share)
+    said = {**plan.rows, **({"stream": plan.stream, "card": torch.cuda.get_device_name()} if options.gpu else {})}
+    book = bench.book(options, "stream", plan.device, encoder="minilm", tokens=TOKENS, **said)
+    encoder, tasks = load(max_length=TOKENS), plan.tasks()
+    names = [name for name in (*plan.ours, *THEIRS) if options.only is None or name in options.only]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         One(encoder, None, 4, TOKENS).check(folder)
@@ -77,48 +113,63 @@ def main() -> None:
         for seed in range(options.pairs):
             pack(tasks, Reader(encoder.tokenizer, TOKENS), seed, folder / "packed.json")
             for name in names if seed % 2 == 0 else reversed(names):
-                python = sys.executable if name in OURS or THEIRS[name][0] == "peft" else options.adapters_python
+                own = name in plan.ours
+                python = sys.executable if own or THEIRS[name][0] == "peft" else options.adapters_python
                 if python is not None and f"{name} s{seed}" not in book.rows:
+                    place = options.adapters_path if name.startswith("adapters") else None
                     entry = (
-                        ours(name, seed, sizes, tasks, folder) if name in OURS else theirs(name, seed, python, folder)
+                        ours(name, seed, plan, tasks, folder)
+                        if own
+                        else theirs(name, seed, python, place, plan, tasks, folder)
                     )
                     book.put(f"{name} s{seed}", entry)
                     scores = {task: f"{score:.3f}" for task, score in entry["accuracy"].items()}
                     print(f"{name}, seed {seed}: {entry['seconds']:.0f} s", scores, flush=True)
 
 
-def ours(name: str, seed: int, sizes: dict[str, int], tasks: Sequence[Task], folder: Path) -> dict[str, Any]:
+def ours(name: str, seed: int, plan: Plan, tasks: Sequence[Task], folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         said = [f"seed={seed}", f"paths.runs={place}/runs", f"paths.store={place}/store"]
-        said += [f"stream.{key}={rows}" for key, rows in sizes.items()]
-        entry = process([sys.executable, "-m", "continual", *COMMAND, *OURS[name], *said])
+        entry = process([sys.executable, "-m", "continual", *plan.command(name, tasks), *said])
         [path] = Path(place).glob("runs/*/run.json")
         record = read(path)
         if record.status != "finished":
             raise SystemExit(f"{name}, seed {seed}: {record.status}")
         scores = {record.tasks[c.task].name: c.score for c in record.cells if c.stage == "learn" and c.after == c.task}
         modules = {module.task: module.digest for module in record.modules}
-        check(load(max_length=TOKENS), Store(f"{place}/store"), modules, scores, tasks, FAST[0] in OURS[name])
+        rounded = plan.device == "cuda" or FAST[0] in plan.ours[name]
+        check(load(max_length=TOKENS), Store(f"{place}/store"), modules, scores, tasks, rounded, plan.device)
+    fused = [gain.score for gain in record.gains if gain.composition == "fusion"]
     learning = sum(module.seconds for module in record.modules)
-    return {**entry, "parts": {"learning": learning, "all else": entry["seconds"] - learning}, "accuracy": scores}
+    parts = {"learning": learning, "all else": entry["seconds"] - learning}
+    entry |= {"parts": parts, "run": record.seconds, "accuracy": scores}
+    return {**entry, "fusion": fused[0]} if fused else entry
 
 
-def theirs(name: str, seed: int, python: str, folder: Path) -> dict[str, Any]:
+def theirs(
+    name: str, seed: int, python: str, place: Path | None, plan: Plan, tasks: Sequence[Task], folder: Path
+) -> dict[str, Any]:
     library, given = THEIRS[name]
     rates = {"peft": LoRA.lr, "adapters": Bottleneck.lr}
     said = {"library": library, "given": given, "seed": seed, "lr": rates[library], "tokens": TOKENS}
     said |= {"folder": str(folder), "factor": Bottleneck().reduction_factor, "epochs": RECIPE.epochs}
     said |= {"batch": RECIPE.batch_size, "warmup": RECIPE.warmup, "decay": RECIPE.weight_decay, "clip": RECIPE.clip}
-    entry = process([python, str(HERE / "stream_peer.py"), json.dumps(said)])
+    said |= {"cuda": plan.device == "cuda", "fuse": tasks[0].name if plan.fuse and library == "adapters" else ""}
+    said["fusion_lr"] = Fusion().lr
+    entry = process([python, str(HERE / "stream_peer.py"), json.dumps(said)], place)
     entry |= json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-    entry["parts"]["all else"] = entry["seconds"] - sum(entry["parts"].values())
+    entry["run"] = sum(entry["parts"].values())
+    entry["parts"]["all else"] = entry["seconds"] - entry["run"]
     return entry
 
 
-def process(command: Sequence[str]) -> dict[str, Any]:
-    """Seconds from its start to its end, and the most memory that it held."""
+def process(command: Sequence[str], place: Path | None = None) -> dict[str, Any]:
+    """Seconds from its start to its end, and the most memory that it held. ``place``: packages that come first."""
+    paths = [str(place.resolve())] if place is not None else []
+    paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)} if paths else None
     busy, started = bench.busy(), time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, used = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -146,21 +197,29 @@ def check(
     scores: Mapping[str, float | None],
     tasks: Sequence[Task],
     rounded: bool,
+    device: str,
 ) -> None:
     """The stored modules by their formulas on a bare encoder: the same share of right answers. ``rounded``: nearly."""
     reader, head = Reader(encoder.tokenizer, encoder.max_length), Classify()
+    encoder.model.to(device)
     for task in tasks:
         known = recall(store, modules[task.name], encoder)
         data, right = reader(task.test, head, task.labels), 0
         for rows in test_batches(data.lengths, BATCH):
             batch = collate(data, rows)
             assert batch.mask is not None
-            states = pooled(encoder.model, known.adapters[0], batch.inputs, batch.mask).detach()
+            given = batch.inputs.to(device), batch.mask.to(device)
+            states = pooled(encoder.model, moved(known.adapters[0], device), *given).detach().cpu()
             said = nn.functional.linear(states, known.head_params["weight"], known.head_params["bias"]).argmax(-1)
             right += int((said == batch.targets[data.kind]).sum())
         found, score = right / len(data), scores[task.name]
         if score is None or abs(found - score) > max(0.02 if rounded else 0.0, 1.5 / len(data)):
             raise ArithmeticError(f"{task.name}: {score} was recorded; the plain form of the stored module has {found}")
+
+
+def moved(adapter: Adapter, device: str) -> Adapter:
+    params = {a: {name: t.to(device) for name, t in own.items()} for a, own in adapter.params.items()}
+    return Adapter(adapter.method, params)
 
 
 if __name__ == "__main__":

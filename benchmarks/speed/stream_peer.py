@@ -36,7 +36,8 @@ BATCH = 64
 
 
 class Setting(TypedDict):
-    """folder: has encoder/ and packed.json, and gets answer.json · given: our batches, and bfloat16 products"""
+    """folder: has encoder/ and packed.json, and gets answer.json · given: our batches, and bfloat16 products
+    fuse: the task that all adapters are composed for at the end; "": none · fusion_lr: of that"""
 
     folder: str
     library: str
@@ -50,6 +51,9 @@ class Setting(TypedDict):
     decay: float
     clip: float
     tokens: int
+    cuda: bool
+    fuse: str
+    fusion_lr: float
 
 
 def answer(head: nn.Module, states: Tensor, mask: Tensor, labels: Tensor | None) -> SequenceClassifierOutput:
@@ -115,6 +119,16 @@ class Adapters:
         self.shared.active_head = task
         return self.shared
 
+    def fused(self, names: Sequence[str], target: str) -> Any:
+        """All adapters under a fusion for a task, whose head goes on from where it is, as here."""
+        from adapters.composition import Fuse
+
+        setup = Fuse(*names)
+        self.shared.add_adapter_fusion(setup)
+        self.shared.train_adapter_fusion(setup)
+        self.shared.active_head = target
+        return self.shared
+
 
 class Epochs:
     """A batch sampler: the next epoch's batches each time that it is asked."""
@@ -158,7 +172,7 @@ def arguments(said: Setting) -> TrainingArguments:
         max_grad_norm=said["clip"],
         bf16=said["given"],
         seed=said["seed"],
-        use_cpu=True,
+        use_cpu=not said["cuda"],
         report_to="none",
         disable_tqdm=True,
         **warmup,
@@ -173,24 +187,33 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     library = {"peft": Peft, "adapters": Adapters}[said["library"]](folder, said)
     parts = {"learning": 0.0, "scoring": 0.0}
-    accuracy = {}
-    for task in json.loads(Path(said["folder"], "packed.json").read_text(encoding="utf-8")):
+    accuracy, answered = {}, {}
+    tasks = json.loads(Path(said["folder"], "packed.json").read_text(encoding="utf-8"))
+
+    def learn(task: Any, model: Any, setting: Setting) -> float:
+        """The accuracy that it has then."""
         started = time.perf_counter()
         train, test = (rows(tokenizer, task[split], said["tokens"]) for split in ("train", "test"))
         if said["given"]:
             test.sort(key=lambda row: -len(row["input_ids"]))
         kind = given(library.trainer, task["batches"]) if said["given"] else library.trainer
         collator = DataCollatorWithPadding(tokenizer)
-        model = library.model(task["name"], task["labels"])
-        trainer = kind(model, arguments(said), data_collator=collator, train_dataset=train)
+        trainer = kind(model, arguments(setting), data_collator=collator, train_dataset=train)
         trainer.train()
         learned = time.perf_counter()
         found = trainer.predict(test)
-        accuracy[task["name"]] = float((found.predictions.argmax(-1) == found.label_ids).mean())
         parts["learning"] += learned - started
         parts["scoring"] += time.perf_counter() - learned
+        return float((found.predictions.argmax(-1) == found.label_ids).mean())
+
+    for task in tasks:
+        accuracy[task["name"]] = learn(task, library.model(task["name"], task["labels"]), said)
+    if said["fuse"]:
+        [target] = [task for task in tasks if task["name"] == said["fuse"]]
+        model = library.fused([task["name"] for task in tasks], target["name"])  # type: ignore[union-attr]
+        answered["fusion"] = learn(target, model, {**said, "lr": said["fusion_lr"]})
     versions = {**library.version, "transformers": transformers.__version__, "torch": torch.__version__}
-    answered = {"parts": parts, "accuracy": accuracy, "peer": versions}
+    answered |= {"parts": parts, "accuracy": accuracy, "peer": versions}
     Path(said["folder"], "answer.json").write_text(json.dumps(answered), encoding="utf-8")
 
 
