@@ -6,6 +6,7 @@ time; a graph starts all of them at once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from continual.types import Batch
+
+log = logging.getLogger(__name__)
 
 WARM = 2
 """Calls of a shape that run as they are before it is captured: libraries choose their kernels, buffers get their
@@ -44,6 +47,7 @@ class Captured:
         self._recorded: dict[object, _Recorded] = {}
         self._stream = torch.cuda.Stream()
         self._pool: Any = None
+        self._given_up = False
 
     @property
     def captures(self) -> int:
@@ -67,17 +71,27 @@ class Captured:
         for tensor in given:
             tensor.record_stream(self._stream)
         self._seen[form] = self._seen.get(form, 0) + 1
-        if self._seen[form] <= WARM:
+        if self._seen[form] <= WARM or self._given_up:
             return self._call(batch, *more)
-        recorded = self._recorded[form] = self._capture(batch, more)
+        if (recorded := self._capture(batch, more)) is None:
+            return self._call(batch, *more)
+        self._recorded[form] = recorded
         recorded.graph.replay()
         return recorded.found
 
-    def _capture(self, batch: Batch, more: tuple[Tensor, ...]) -> _Recorded:
+    def _capture(self, batch: Batch, more: tuple[Tensor, ...]) -> _Recorded | None:
+        """None where ``call`` asks for the host after all: nothing has run, and all shapes are launched as ever."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            found = self._call(batch, *more)
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                found = self._call(batch, *more)
+        except RuntimeError as error:
+            if "captur" not in str(error):  # as is memory that has run out
+                raise
+            log.warning("steps are launched one kernel after another, not as a CUDA graph: %s", error)
+            self._given_up = True
+            return None
         self._pool = graph.pool()  # graphs that never run at the same time share their memory
         return _Recorded(graph, [*_tensors(batch), *more], found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -50,11 +51,11 @@ class Within:
         return Classify().logits(p, states, mask)
 
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
-        owner = torch.tensor(self.owner, device=logits.device)
+        owner = _on(self.owner, logits.device)
         return F.cross_entropy(_among(logits, owner, owner[targets]), targets, reduction="none")
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:
-        owner = torch.tensor(self.owner, device=logits.device)
+        owner = _on(self.owner, logits.device)
         return _among(logits, owner, torch.tensor(marks, device=logits.device)).argmax(-1).tolist()
 
 
@@ -94,14 +95,20 @@ class WithinTags:
         return Tag().logits(p, states, mask)
 
     def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
-        owner = torch.tensor(self.owner, device=logits.device)
+        owner = _on(self.owner, logits.device)
         tasks = owner[targets.amax(1).clamp_min(0)]  # a window without a word has no loss, whatever its task
         return Tag().loss(_among(logits, owner, tasks), targets, example, member)
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:
-        owner = torch.tensor(self.owner, device=logits.device)
+        owner = _on(self.owner, logits.device)
         tasks = torch.tensor([task for task, _ in marks], device=logits.device)
         return Tag().decode(_among(logits, owner, tasks), [mark for _, mark in marks], example)
+
+
+@lru_cache(maxsize=64)
+def _on(owner: tuple[int, ...], device: torch.device) -> Tensor:
+    """Moved to the device once: a step that is captured may ask the host for nothing."""
+    return torch.tensor(owner, device=device)
 
 
 def _among(logits: Tensor, owner: Tensor, task: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from continual import folder, learner, trainer
 from continual.adapter import flatten
 from continual.captured import Captured
 from continual.composition import named as composed
 from continual.drive import run_stream
+from continual.head.classify import Classify
 from continual.method import named
 from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
@@ -139,3 +141,22 @@ def test_after_the_first_epochs_nothing_is_captured_again(monkeypatch: pytest.Mo
     learned(monkeypatch, True, requests)
     assert counts[9] == counts[len(counts) // 2 - 6] == 1
     assert counts[len(counts) // 2 + 9] == counts[-1] == 2
+
+
+class Looking(Classify):
+    """A head whose loss asks for a number, as somebody's own may."""
+
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+        loss = super().loss(logits, targets, example, member)
+        assert loss.sum().item() >= 0
+        return loss
+
+
+def test_a_step_that_cannot_be_captured_is_launched_as_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = ask(tiny.adapted(), Bottleneck(8), 3, seed=1, epochs=8, batch_size=20, lr=1e-4)
+    [one] = learned(monkeypatch, False, [request])
+    [other] = trainer.learn(tiny.adapted(), [replace(request, head=Looking())], Machine("gpu"), tiny.QUIET)
+    close(one, other)
+    assert caplog.text.count("not as a CUDA graph") == 1

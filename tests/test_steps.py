@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import masking_utils
 
-from continual import trainer
+from continual import folder, trainer
 from continual.captured import _form
+from continual.composition import named as composed
 from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
@@ -16,6 +21,7 @@ from continual.head.multilabel import Multilabel
 from continual.head.regress import Regress
 from continual.lanes import Lanes
 from continual.learner import Learner
+from continual.method import named
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.head import HeadOnly
@@ -23,8 +29,9 @@ from continual.method.lora import LoRA
 from continual.request import Learn, Learned
 from continual.steps import Steps
 from continual.trainer import Machine
+from continual.within import Within
 from tests import tiny
-from tests.test_learner import apart, ask, four, staged
+from tests.test_learner import Held, apart, ask, four, staged
 
 
 @pytest.fixture
@@ -116,13 +123,71 @@ def test_only_rows_of_the_task_are_real(model: AdaptedEncoder) -> None:
     assert seen == {0: 96, 1: 96, 2: 48}
 
 
-def test_what_looks_at_numbers_in_a_step_is_not_captured(model: AdaptedEncoder) -> None:
-    from tests.test_learner import Held
+HOST = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "lift_fresh", "is_nonzero", "equal")
+"""What reads a number of a tensor, makes a shape of its numbers, or brings one from the host."""
 
+
+class Silent(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket.__name__ not in HOST, f"{func} cannot be captured"
+        return func(*args, **(kwargs or {}))
+
+
+def silently(monkeypatch: pytest.MonkeyPatch, model: AdaptedEncoder, *requests: Learn) -> None:
+    """Train so that from the third step on nothing of the host's is asked for."""
+    steps, step = [0], Learner._whole_step
+
+    def watched(learner: Learner, *given: Tensor) -> Tensor:
+        steps[0] += 1
+        if steps[0] < 3:
+            return step(learner, *given)  # type: ignore[arg-type]
+        with Silent():
+            return step(learner, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(masking_utils, "is_tracing", lambda *given: True)  # as it is while a graph is captured
+    monkeypatch.setattr(Learner, "_whole_step", watched)
+    monkeypatch.setattr(trainer, "captures", lambda machine: True)
+    found = trainer.learn(model, requests, Machine(group=4), tiny.QUIET)
+    assert steps[0] > 6
+    assert not any(learned.diverged for learned in found)
+
+
+SITES = [name for name in folder.names("continual.method") if name not in ("full", "sparse", "head")]
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_a_step_of_any_method_asks_the_host_for_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.adapted()
+    silently(monkeypatch, model, ask(model, named(name, {}), 0), ask(model, LoRA(dropout=0.1), 1, seed=1))
+
+
+@pytest.mark.parametrize("name", [n for n in folder.names("continual.composition") if composed(n, {}).lr is not None])
+def test_nor_does_one_of_any_composition_that_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.adapted()
+    modules = tuple(tiny.trained(named(kind, {}), model, n) for n, kind in enumerate(["bottleneck", "lora"]))
+    silently(monkeypatch, model, replace(ask(model, LoRA()), adapters=modules, composition=composed(name, {})))
+
+
+@pytest.mark.parametrize("head", [Within((0, 0, 1)), Regress(), Multilabel()], ids=lambda head: type(head).__name__)
+def test_nor_does_one_of_any_head_that_reads_one_vector(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.adapted()
+    request, targets = ask(model, LoRA()), torch.arange(96) % 3
+    if isinstance(head, Regress):
+        targets = targets.float()
+    elif isinstance(head, Multilabel):
+        targets = torch.nn.functional.one_hot(targets)
+    train = replace(request.train, kind=head.path(), targets=targets)
+    params = head.init(model.width, 1 if isinstance(head, Regress) else 3, torch.Generator())
+    learner = Learner(model, [replace(request, head=head, head_params=params, train=train)])
+    assert learner.steady
+    monkeypatch.setattr(Learner, "results", lambda self, seconds: [])  # the validation rows are of another head
+    requests = replace(request, head=head, head_params=params, train=train)
+    silently(monkeypatch, model, requests)
+
+
+def test_what_looks_at_numbers_in_a_step_is_not_captured(model: AdaptedEncoder) -> None:
     plain = ask(model, LoRA())
     assert Learner(model, [plain]).steady
-    for kind in (Multilabel, Regress):
-        assert kind.reads == "pooled"
     for other in (staged(plain, Held()), ask(model, HeadOnly()), ask(model, Full())):
         learner = Learner(model, [other])
         learner.features()
