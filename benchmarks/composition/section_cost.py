@@ -25,7 +25,7 @@ def section(records: Mapping[str, Any]) -> list[str]:
     for record in records.values():
         rows = {count: record["rows"][count] for count in COUNTS if count in record["rows"]}
         parts += [f"### {title(record)}", setting(record), steps(rows), forwards(rows, record["setting"]["batch"])]
-        parts += [memory(rows), agreement(rows), "Our own targets:", targets(rows)]
+        parts += [memory(rows), agreement(rows), "Our own targets:", targets(rows, record["setting"]["precision"])]
     return parts
 
 

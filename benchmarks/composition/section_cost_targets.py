@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tables import ratio, table
 
 WHOLE = {"8": (6.0, 8.0), "32": (15.0, 20.0)}
-"""On a GPU: a training step, and a forward, of N modules."""
+"""On a GPU, with bfloat16 products: a training step, and a forward, of N modules."""
 
 
 class Target(NamedTuple):
@@ -27,8 +27,9 @@ class Target(NamedTuple):
         return [self.what, text, must, "yes" if met else "**no**"]
 
 
-def targets(rows: Mapping[str, Any]) -> str:
-    found = (*_speeds(rows), *_sizes(rows), *_forms(rows))
+def targets(rows: Mapping[str, Any], precision: str) -> str:
+    whole = WHOLE if precision == "bf16-mixed" else {}
+    found = (*_speeds(rows, whole), *_sizes(rows), *_forms(rows))
     return table(["", "measured", "must", "met"], [target.row for target in found])
 
 
@@ -37,15 +38,15 @@ def beside(memory: Mapping[str, int]) -> int:
     return memory["peak"] - memory["loaded"]
 
 
-def _speeds(rows: Mapping[str, Any]) -> Iterator[Target]:
+def _speeds(rows: Mapping[str, Any], whole: Mapping[str, tuple[float, float]]) -> Iterator[Target]:
     for count, must in (("8", 2.0), ("32", 4.0)):
         if row := rows.get(count):
             step, forward = row["step"], row["forward"]
             yield Target(f"step of {count}, `adapters` ÷ ours", ratio(step["adapters"], step["ours"]), must)
             yield Target(f"step of {count}, `adapters`, no dropout ÷ ours", ratio(step["still"], step["ours"]), must)
             yield Target(f"forward of {count}, `adapters` ÷ ours", ratio(forward["adapters"], forward["ours"]), must)
-            if graph := forward.get("graph"):  # what the speed of the whole asks for
-                step_must, forward_must = WHOLE[count]
+            if (graph := forward.get("graph")) and count in whole:
+                step_must, forward_must = whole[count]
                 what = f"step of {count}, `adapters` ÷ ours, a captured step"
                 yield Target(what, ratio(step["adapters"], step["ours"]), step_must)
                 what = f"forward of {count}, `adapters` ÷ ours as a CUDA graph"

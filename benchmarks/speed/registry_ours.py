@@ -59,7 +59,7 @@ class Ours:
             "add_singly": lambda: self.taken(self.singly),
             "switch": self.switch,
             "switch_alone": lambda: self.taken(lambda: self.model.load([self.adapters[self.next()]])),
-            "load": lambda: self.taken(lambda: self.model.load([*self.adapters, *self.read()])),
+            "load": lambda: self.taken(lambda: [self.model.add(one) for one in self.read()]),
             "load_alone": lambda: self.taken(lambda: recall(self.store, NAME, self.encoder).install(self.model)),
             "forward": self.forward,
             "forward_alone": self.forward_alone,
@@ -75,9 +75,10 @@ class Ours:
         return found
 
     def singly(self) -> None:
-        """Each beside those that are there: a stack is made anew each time."""
-        for n in range(len(self.adapters)):
-            self.model.load(self.adapters[: n + 1])
+        """Each beside those that are there."""
+        self.model.load([])
+        for adapter in self.adapters:
+            self.model.add(adapter)
 
     def read(self) -> Sequence[Adapter]:
         return recall(self.store, NAME, self.encoder).adapters

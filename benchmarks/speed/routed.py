@@ -81,6 +81,9 @@ def measured(rows: int, count: int, name: str, pairs: int) -> dict[str, Any]:
     if name == "lora" and count == rows:
         sides["peft"] = in_peft(ROWS[name], batch, count)
         entry["peer"] = {"peft": peft.__version__}
+    model.load([])
+    same = Captured(lambda given: model.read(given).pooled)  # the encoder with nothing loaded, as it reads here
+    sides["nothing loaded, graph"] = lambda: same(batch)
     found |= in_turn(sides, pairs)
     model.release()
     return {**entry, "forward": found}

@@ -71,6 +71,7 @@ class AdaptedEncoder(nn.Module):
             width = encoder.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr]
             self.sites[EMBEDDING] = PromptSite(EMBEDDING, Shape(int(width), int(width)), self.route)
         self.shared = SharedSite(SHARED, Shape(self.width, self.width), self.route)
+        self._known = {*self.sites, SHARED, WEIGHTS}
         # Lowest layer first. What every forward asks for is found once: a walk over all sites takes as long as a layer.
         self.attentions = [site for site in self.sites.values() if isinstance(site, AttentionSite)]
         self._prompts = [site for site in self.sites.values() if isinstance(site, PromptSite)]
@@ -135,9 +136,8 @@ class AdaptedEncoder(nn.Module):
 
         Raises ContinualError for an adapter made for other sites, and for a weight method beside other adapters.
         """
-        known = {*self.sites, SHARED, WEIGHTS}
         for adapter in adapters:
-            if foreign := [address for address in adapter.params if address not in known]:
+            if foreign := [address for address in adapter.params if address not in self._known]:
                 raise ContinualError(f"the adapter has {foreign[:3]}; this encoder has: {', '.join(self.sites)}")
         whole = [i for i, adapter in enumerate(adapters) if isinstance(adapter.method, WeightMethod)]
         if whole and len(adapters) > 1:
@@ -162,6 +162,27 @@ class AdaptedEncoder(nn.Module):
                 self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=learns)
         self.loaded, self.mixed = tuple(adapters), False
         self.to(device)
+
+    def add(self, adapter: Adapter) -> int:
+        """Load one more beside those that are, which are all frozen then; its number among them.
+
+        It takes a free slot of each stack; where there is none, all are loaded anew. Raises what ``load`` raises, and
+        ContinualError under a mixer, which is over the adapters that it was made for.
+        """
+        if self.mixed:
+            raise ContinualError("a mixer is over the adapters that it was made for: load all again, and mix them anew")
+        index = len(self.loaded)
+        device = next(self.encoder.parameters()).device
+        plain = (
+            not self.deltas and not isinstance(adapter.method, WeightMethod) and adapter.params.keys() <= self._known
+        )
+        if not plain or self._prompt is not None or not all(s.add(index, adapter) for _, s in self._holders()):
+            self.load([*self.loaded, adapter])
+            return index
+        self.loaded = (*self.loaded, adapter)
+        for _, site in self._holders():
+            site.groups.to(device)
+        return index
 
     def mix(
         self,

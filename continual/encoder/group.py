@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -14,6 +14,9 @@ from continual.adapter import Piece
 from continual.blocks import Blocks
 from continual.encoder import wide
 from continual.method.base import Described, Fused, LowRank, Method, Params
+
+ROOM = 8
+"""Frozen stacks have one free slot for so many that are taken."""
 
 
 class Group(nn.Module):
@@ -36,25 +39,67 @@ class Group(nn.Module):
         self.method: Described = pieces[0].method
         self.part = pieces[0].part
         self.owners = tuple(owners)
+        self.path = path_of(pieces[0], train)
         self.train_slots = train
         self.gates = gate.count(pieces[0].params)
         self._low, self._fused = isinstance(self.method, LowRank), isinstance(self.method, Fused)
         params = [piece.params for piece in pieces]
         self.shapes = [{name: tensor.shape for name, tensor in p.items()} for p in params]
+        room = 0 if train else len(pieces) // ROOM
+        self._room = {name: _stack([p[name] for p in params], room) for name in params[0]}  # with slots that are free
         self.stack = nn.ParameterDict(
             {
-                name: nn.Parameter(_stack([p[name] for p in params]), train and name not in self.method.fixed)
-                for name in params[0]
+                name: nn.Parameter(tensor[: len(pieces)], train and name not in self.method.fixed)
+                for name, tensor in self._room.items()
             }
         )
         slot = torch.full((count,), -1)
         slot[list(owners)] = torch.arange(len(owners))
         self.register_buffer("slot", slot, persistent=False)
-        sized = getattr(self.method, "sized", None)
-        sizes = torch.tensor([shape[sized][0] if sized else 0 for shape in self.shapes])
-        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("sizes", torch.tensor([self._size(shape) for shape in self.shapes]), persistent=False)
         self._widened: tuple[str, ...] = ()
         self._cast: wide.Wide | None = None
+
+    def _size(self, shape: Mapping[str, torch.Size]) -> int:
+        sized = getattr(self.method, "sized", None)
+        return shape[sized][0] if sized else 0
+
+    def add(self, index: int, piece: Piece | None) -> bool:
+        """A slot for what adapter ``index``, the next, has here; None: nothing. The others stay where they are.
+
+        False where the stack cannot take it as it is: its slots learn, or are narrower.
+        """
+        shapes = {} if piece is None else {name: tensor.shape for name, tensor in piece.params.items()}
+        fits = (
+            own <= most for n, shape in shapes.items() for own, most in zip(shape, self.stack[n].shape[1:], strict=True)
+        )
+        if self.train_slots or self._widened or not all(fits):
+            return False
+        count = len(self.owners)
+        self.slot = torch.cat([self.slot, self.slot.new_tensor([-1 if piece is None else count])])
+        if piece is not None:
+            for name, tensor in piece.params.items():
+                room = self._free(name)
+                room[count].zero_()[tuple(slice(size) for size in tensor.shape)] = tensor.to(room)
+                self.stack[name] = nn.Parameter(room[: count + 1], requires_grad=False)
+            self.owners += (index,)
+            self.shapes.append(shapes)
+            self.sizes = torch.cat([self.sizes, self.sizes.new_tensor([self._size(shapes)])])
+        return True
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Group:
+        super()._apply(fn, recurse)
+        self._room = {n: t for n, t in self._room.items() if t.data_ptr() == self.stack[n].data_ptr()}  # else it moved
+        return self
+
+    def _free(self, name: str) -> Tensor:
+        """The stack of a name with a free slot at its end, made larger where there is none."""
+        own, room = self.stack[name].detach(), self._room.get(name)
+        if room is None or len(room) == len(own):
+            room = own.new_empty(len(own) + max(1, len(own) // ROOM), *own.shape[1:])
+            room[: len(own)] = own
+            self._room[name] = room
+        return room
 
     @property
     def low_rank(self) -> bool:
@@ -157,11 +202,19 @@ class Group(nn.Module):
         return vmap(self._method.delta, in_dims=(0, None, None))(self.every(), x, y)
 
 
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
+def path_of(piece: Piece, train: bool) -> Hashable:
+    """What is equal of all that can be in one group."""
+    return piece.method.path(), piece.part, gate.count(piece.params), train
+
+
+def _stack(tensors: Sequence[Tensor], room: int) -> Tensor:
+    """(slots + room, …)"""
     if all(tensor.shape == tensors[0].shape for tensor in tensors):
-        return torch.stack(list(tensors))
+        stacked = tensors[0].new_empty(len(tensors) + room, *tensors[0].shape)
+        torch.stack([tensor.detach() for tensor in tensors], out=stacked[: len(tensors)])
+        return stacked
     size = [max(t.shape[axis] for t in tensors) for axis in range(tensors[0].dim())]
-    stacked = tensors[0].new_zeros(len(tensors), *size)
+    stacked = tensors[0].new_zeros(len(tensors) + room, *size)
     for slot, tensor in enumerate(tensors):
         stacked[slot][tuple(slice(n) for n in tensor.shape)] = tensor
     return stacked

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from continual import gate
 from continual.adapter import Adapter, Piece
 from continual.blocks import Blocks
 from continual.encoder.arch import Place
 from continual.encoder.fit import require_fit
-from continual.encoder.group import Group
+from continual.encoder.group import Group, path_of
 from continual.encoder.noise import keep
 from continual.encoder.parts import Parts
 from continual.types import Shape
@@ -61,13 +60,28 @@ class Holder(nn.Module):
                 if form not in fitting:
                     require_fit(piece, self.address, self.shape)
                     fitting.add(form)
-                path = piece.method.path(), piece.part, gate.count(piece.params), train(index)
-                found.setdefault(path, []).append((index, piece))
-        self.stacks = tuple(
-            Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))
-            for held in found.values()
+                found.setdefault(path_of(piece, train(index)), []).append((index, piece))
+        self._hold(
+            tuple(
+                Group([index for index, _ in held], [piece for _, piece in held], len(adapters), train(held[0][0]))
+                for held in found.values()
+            )
         )
-        self.groups = nn.ModuleList(self.stacks)
+
+    def add(self, index: int, adapter: Adapter) -> bool:
+        """Take in what one more adapter, the next, has at this address; False where there is no free slot for it."""
+        pieces = {path_of(piece, False): piece for piece in adapter.pieces(self.address)}
+        for piece in pieces.values():
+            require_fit(piece, self.address, self.shape)
+        if not all(group.add(index, pieces.pop(group.path, None)) for group in self.stacks):
+            return False
+        if pieces:
+            new = (Group([index], [piece], index + 1, False) for piece in pieces.values())
+            self._hold((*self.stacks, *new))
+        return True
+
+    def _hold(self, stacks: tuple[Group, ...]) -> None:
+        self.stacks, self.groups = stacks, nn.ModuleList(stacks)
         self.gated = any(group.gates for group in self.stacks)
 
 
