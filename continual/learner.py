@@ -255,6 +255,7 @@ class Learner(pl.LightningModule):
             trainable=module + sum(tensor.numel() for tensor in state.head_params.values()),
             diverged=member.diverged if member.best is None else "",
             cut_short=member.diverged if member.best is not None else "",
+            padding=member.padding,
             memory=memory,
         )
 

@@ -66,6 +66,13 @@ class Member:
         self.best: State | None = None
         self.waited = 0
 
+    @property
+    def padding(self) -> float:
+        """Tokens of its batches with what fills them up, over those of its texts."""
+        data = self.request.train
+        lengths = [data.packed.lengths[data.units(rows)[0]] for rows in self.batches]
+        return sum(len(own) * int(own.max()) for own in lengths) / sum(int(own.sum()) for own in lengths)
+
     def parameters(self) -> list[Own]:
         """All of the member's own, those of the module first, in the same order at every task of a run."""
         names = [f"module/{name}" for name in self.learner.model.trained(self.index)]

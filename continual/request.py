@@ -75,6 +75,7 @@ class Learn:
 class Learned:
     """The answer. ``mixers`` are a composition's tensors by "<layer>/<site>/<param>"; empty for a plain adapter.
 
+    padding   tokens of the training's batches, over those of its texts
     memory    what the strategy must know at the next task
     diverged  why there is nothing to keep · cut_short  why training ended early, with an earlier best state kept
     """
@@ -88,4 +89,5 @@ class Learned:
     trainable: int
     diverged: str = ""
     cut_short: str = ""
+    padding: float = 1.0
     memory: Memory = field(default_factory=dict, repr=False)

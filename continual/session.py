@@ -187,6 +187,7 @@ class Session:
             trainable=learned.trainable,
             bytes=size,
             valid_score=None if why else learned.valid_score,
+            padding=round(learned.padding, 4),
         )
         memory = Memories(self.folder).put(key, learned.memory) if learned.memory and not why else ""
         return self._entered(key, module, memory)

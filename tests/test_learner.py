@@ -343,3 +343,12 @@ def test_a_loss_that_is_lost_after_a_good_epoch_keeps_that_epoch_and_says_so(
     [learned] = tiny.train(model, request)
     assert learned.diverged == ""
     assert learned.cut_short.startswith("loss nan at step 8")
+
+
+def test_padding_is_reported(model: AdaptedEncoder) -> None:
+    request = ask(model, LoRA(), 3, batch_size=16, epochs=1)
+    cut = tuple(unit[: 4 + 8 * (i % 2)] for i, unit in enumerate(request.train.inputs))  # 24 of 4 tokens, 24 of 12
+    [learned] = tiny.train(model, replace(request, train=replace(request.train, inputs=cut)))
+    assert learned.padding == pytest.approx((16 * 4 + 16 * 12 + 16 * 12) / (24 * 4 + 24 * 12))
+    [even] = tiny.train(model, request)
+    assert even.padding == 1.0

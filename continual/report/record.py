@@ -91,6 +91,7 @@ class Module(Strict):
     trainable: int  # parameters that were trained, the head included
     bytes: int  # on disk, the head included
     valid_score: float | None
+    padding: float | None = None  # tokens of its batches over those of its texts; None in a record of before
 
 
 class Gain(Strict):
