@@ -8,23 +8,21 @@ therefore gives what its members would have given alone. One task is N = 1.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from continual.adamw import StackedAdamW
 from continual.bank import HeadBank
-from continual.captured import Captured
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
+from continual.even import EvenSteps
 from continual.later import Later
 from continual.member import Member, State
-from continual.predict import features, to, to_device
+from continual.predict import features, to
 from continual.request import Learn, Learned
 from continual.slots import Slots
 from continual.strategy.base import Memory, Rule, Strategy
@@ -51,19 +49,18 @@ class Learner(pl.LightningModule):
         self.frozen = not adapters and not mixers and pooled
         self.seeds = torch.tensor([request.seed for request in self.requests])
         self.log_every = 1
-        self.even = False
-        self._device_step: Callable[..., Tensor] = self._whole_step
-        self._known: deque[tuple[int, Later]] = deque()
+        self.even = False  # whether its batches are of few shapes; said before its training begins
+        self._steps: EvenSteps | None = None
         self.dropout = any(request.adapters[0].method.dropout for request in self.requests)
 
     @property
     def steady(self) -> bool:
         """Whether a step can be work of the device alone: it does the same whatever the numbers in its batch are.
 
-        So it is where no strategy has its say in a step, and all heads are of one kind and read one vector a row.
+        So it is where no strategy has its say in a step, all heads are of one kind, and each row is one unit.
         """
         first = self.requests[0].head
-        alike = all(r.head.path() == first.path() and r.train.alone for r in self.requests) and first.reads == "pooled"
+        alike = all(r.head.path() == first.path() and r.train.alone for r in self.requests)
         ruled = any(r.stage is not None and type(r.strategy).rule is not Strategy.rule for r in self.requests)
         return alike and len(self.bank.groups) == 1 and not ruled and not self.frozen and not self.model.deltas
 
@@ -78,13 +75,12 @@ class Learner(pl.LightningModule):
         self.seeds = self.seeds.to(self.device)
         if self.even:
             self.rules = []  # those of ``steady``, which do nothing
-            self.alive = torch.ones(len(self.members), dtype=torch.bool, device=self.device)
-            self.limits = torch.tensor(self._limits, dtype=torch.float64, device=self.device)
-            self._device_step = Captured(self._whole_step) if self.device.type == "cuda" else self._whole_step
+            self._steps = EvenSteps(self, self._limits)
 
     def on_train_end(self) -> None:
-        self._look(wait=True)
-        self._device_step = self._whole_step  # the graphs go, and their memory
+        if self._steps is not None:
+            self._steps.look(wait=True)
+            self._steps = None  # the graphs go, and their memory
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         recipe = self.requests[0].recipe
@@ -94,7 +90,12 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         rates = [member.rate(step) for member in self.members]
-        losses = self._even_step(batch, step, rates) if self.even else self._step(batch, step)
+        if self._steps is None:
+            losses = self._step(batch, step)
+        else:
+            losses = self._steps(batch, step, rates)
+            patient = any(r.recipe.patience is not None for r in self.requests)  # an epoch's end may ask who is left
+            self._steps.look(wait=patient)
         for index in (m.index for m in self.members if rates[m.index] > 0 and not m.stopped):
             member = self.members[index]
             member.steps += 1
@@ -110,14 +111,14 @@ class Learner(pl.LightningModule):
         for rule in self.rules:
             if rule.member.rate(step) > 0:
                 rule.ready()
-        losses = self._losses(batch)
+        losses = self.losses(batch)
         known = Later(losses)
         # Lightning's wrapper steps like the optimizer it wraps, and counts; it only isn't one by type.
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
         optimizer.zero_grad(set_to_none=True)
         # Members share no value that is trained: what is wrong with the loss of one reaches none of the others.
         self.manual_backward(losses.sum())
-        self._watch(known.read(), step)
+        self.watch(known.read(), step)
         live = [m.index for m in self.members if m.rate(step) > 0]
         if live:
             rules = [rule for rule in self.rules if rule.member.index in live]
@@ -127,32 +128,6 @@ class Learner(pl.LightningModule):
             for rule in rules:
                 rule.stepped()
         return losses.detach()
-
-    def _even_step(self, batch: Batch, step: int, rates: list[float]) -> Tensor:
-        """A step that the host starts, and does not wait for; (N,) losses."""
-        given = to_device(torch.tensor(rates, dtype=torch.float64), self.device)
-        losses = self._device_step(batch, given).clone()
-        self._known.append((step, Later(losses)))
-        ends = any(r.recipe.patience is not None for r in self.requests)  # an epoch's end may ask who is left
-        self._look(wait=ends)
-        return losses
-
-    def _whole_step(self, batch: Batch, rates: Tensor) -> Tensor:
-        """Forward, backward and AdamW at these (N,) rates. A member whose loss was not finite once steps no more."""
-        stacked = cast(StackedAdamW, cast(Any, self.optimizers()).optimizer)  # what Lightning has wrapped
-        stacked.zero_grad(set_to_none=True)
-        losses = self._losses(batch)
-        losses.sum().backward()
-        self.alive &= losses.detach().isfinite()
-        stacked.gather(self.limits, rates * self.alive)
-        stacked.step()
-        return losses.detach()
-
-    def _look(self, wait: bool) -> None:
-        """At the losses that have arrived, or at all."""
-        while self._known and (wait or self._known[0][1].arrived):
-            step, later = self._known.popleft()
-            self._watch(later.read(), step)
 
     @property
     def _limits(self) -> list[float]:
@@ -182,7 +157,7 @@ class Learner(pl.LightningModule):
         found = [trunk.below(self.model, m.request.train, m.request.recipe.epochs) for m in self.members]
         return None if any(states is None for states in found) else cast("list[Below]", found)
 
-    def _losses(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         """(N,) each member's mean loss over its own rows, penalties included; 0 for a member that has none."""
         of = examples(batch)
         member = batch.member if batch.member is not None else torch.zeros_like(of)
@@ -192,7 +167,7 @@ class Learner(pl.LightningModule):
             if not len(answer.rows):
                 continue
             owner = whose = member[answer.rows]
-            local = torch.arange(len(owner), device=owner.device)
+            local = None
             if batch.example is not None:
                 mine, local = of[answer.rows].unique(return_inverse=True)
                 whose = torch.zeros_like(mine).scatter(0, local, owner)
@@ -212,7 +187,7 @@ class Learner(pl.LightningModule):
             return total
         return total + torch.stack([torch.as_tensor(e, device=total.device, dtype=total.dtype) for e in extra])
 
-    def _watch(self, losses: Tensor, step: int) -> None:
+    def watch(self, losses: Tensor, step: int) -> None:
         """A member whose loss is not finite stops here, before it can take the step."""
         for index in (~losses.isfinite()).nonzero()[:, 0].tolist():
             member = self.members[index]

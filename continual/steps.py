@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from continual.blocks import Blocks
+from continual.head.base import Head
 from continual.lanes import Lanes
 from continual.member import Member
 from continual.stream.units import collate, join
@@ -66,7 +67,7 @@ class Steps(Dataset[Batch]):
         pad = turns[0].member.request.train.pad
         parts = [collate(turn.member.request.train, turn.rows) for turn in turns]
         batch = parts[0] if len(parts) == 1 else join(parts, pad)
-        batch = self._wider(batch, pad) if self.even else batch
+        batch = self._wider(batch, turns[0].member.request.head, pad) if self.even else batch
         sizes = torch.tensor([len(part.row) for part in parts])
         batch.step = torch.tensor([turn.step for turn in turns]).repeat_interleave(sizes)
         if len(self.lanes.members) > 1:
@@ -85,7 +86,7 @@ class Steps(Dataset[Batch]):
             batch.below = torch.cat([self.below[index].take(own, length) for index, own in units])
         return batch
 
-    def _wider(self, batch: Batch, pad: int) -> Batch:
+    def _wider(self, batch: Batch, head: Head, pad: int) -> Batch:
         """As wide as the next multiple of 8, of 16 above 64, of 32 above 128, …, and never wider than any will be."""
         if batch.mask is None:
             return batch
@@ -93,7 +94,10 @@ class Steps(Dataset[Batch]):
         more = min(-width % max(8, (1 << (width - 1).bit_length()) // 8), self.widest - width)
         segment = None if batch.segment is None else F.pad(batch.segment, (0, more))
         inputs, mask = F.pad(batch.inputs, (0, more), value=pad), F.pad(batch.mask, (0, more))
-        return replace(batch, inputs=inputs, mask=mask, segment=segment)
+        targets = batch.targets
+        if head.reads == "tokens":  # a target for each, or a few for all
+            targets = {k: F.pad(t, (0, more), value=-1) if t.shape[1] == width else t for k, t in targets.items()}
+        return replace(batch, inputs=inputs, mask=mask, segment=segment, targets=targets)
 
 
 def _filled(rows: Tensor, size: int) -> Tensor:

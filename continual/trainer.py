@@ -38,9 +38,9 @@ class Machine:
     """Where and how it runs; what is learned does not depend on it, beyond rounding.
 
     accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one. A run uses one device
-    precision    32-true, or bf16-mixed: the encoder reads with products in bfloat16, in training and in evaluation;
-                 parameters, their gradients and steps, heads and losses are float32. On a CPU it pays where the
-                 processor has such products (AVX512-BF16, AMX)
+    precision    32-true, or bf16-mixed: the frozen encoder reads in bfloat16, in training and in evaluation; modules,
+                 their gradients and steps, heads and losses are float32. On a CPU it pays where the processor has
+                 such products (AVX512-BF16, AMX)
     group        how many modules are trained at once, where they are independent of each other: a number, or "auto",
                  as many as fit into the memory of a GPU, one at a time on a CPU, where nothing is won by it
     graphs       on a GPU a step whose work does not depend on its numbers is captured as a CUDA graph, one for each

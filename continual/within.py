@@ -50,7 +50,7 @@ class Within:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return Classify().logits(p, states, mask)
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         owner = _on(self.owner, logits.device)
         return F.cross_entropy(_among(logits, owner, owner[targets]), targets, reduction="none")
 
@@ -94,7 +94,7 @@ class WithinTags:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return Tag().logits(p, states, mask)
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         owner = _on(self.owner, logits.device)
         tasks = owner[targets.amax(1).clamp_min(0)]  # a window without a word has no loss, whatever its task
         return Tag().loss(_among(logits, owner, tasks), targets, example, member)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from continual import folder, learner, trainer
+from continual import even, folder, trainer
 from continual.adapter import flatten
 from continual.captured import Captured
 from continual.composition import named as composed
@@ -73,7 +73,7 @@ def test_a_module_loads_into_an_encoder_on_the_card(name: str) -> None:
 def learned(monkeypatch: pytest.MonkeyPatch, graphs: bool, requests: list[Learn], group: int = 4) -> list[Learned]:
     """Trained on the card, in float32; whether steps were captured must be as asked."""
     made: list[Captured] = []
-    monkeypatch.setattr(learner, "Captured", lambda call: made.append(Captured(call)) or made[-1])
+    monkeypatch.setattr(even, "Captured", lambda call: made.append(Captured(call)) or made[-1])
     found = trainer.learn(tiny.adapted(), requests, Machine("gpu", graphs=graphs, group=group), tiny.QUIET)
     assert [one.captures > 0 for one in made] == [True] * graphs
     return found

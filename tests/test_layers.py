@@ -22,7 +22,7 @@ LAYERS = [
     "composition strategy held predict trunk parallel space information merging pruning router",
     "exchange recalled resumed task_inference within outputs memories",
     "request slots",
-    "member choose",
+    "member choose even",
     "learner evaluate progress lanes",
     "steps",
     "trainer",

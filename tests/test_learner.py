@@ -333,13 +333,13 @@ def test_a_loss_that_is_lost_after_a_good_epoch_keeps_that_epoch_and_says_so(
     model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = ask(model, LoRA(rank=2), patience=9)
-    losses = Learner._losses
+    losses = Learner.losses
 
     def lost(learner: Learner, batch: Batch) -> Tensor:
         found = losses(learner, batch)
         return found * float("nan") if learner.members[0].steps >= 7 else found
 
-    monkeypatch.setattr(Learner, "_losses", lost)
+    monkeypatch.setattr(Learner, "losses", lost)
     [learned] = tiny.train(model, request)
     assert learned.diverged == ""
     assert learned.cut_short.startswith("loss nan at step 8")

@@ -17,10 +17,15 @@ from continual.composition import named as composed
 from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
+from continual.even import EvenSteps
+from continual.head.classify import Classify
 from continual.head.multilabel import Multilabel
 from continual.head.regress import Regress
+from continual.head.span import Span
+from continual.head.tag import Tag
 from continual.lanes import Lanes
 from continual.learner import Learner
+from continual.member import Member
 from continual.method import named
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
@@ -29,7 +34,7 @@ from continual.method.lora import LoRA
 from continual.request import Learn, Learned
 from continual.steps import Steps
 from continual.trainer import Machine
-from continual.within import Within
+from continual.within import Within, WithinTags
 from tests import tiny
 from tests.test_learner import Held, apart, ask, four, staged
 
@@ -42,10 +47,10 @@ def model() -> AdaptedEncoder:
 def evenly(monkeypatch: pytest.MonkeyPatch, model: AdaptedEncoder, requests: list[Learn], lanes: int) -> list[Learned]:
     """As on a GPU, but that nothing is captured."""
     used: list[bool] = []
-    step = Learner._whole_step
+    step = EvenSteps.whole
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "captures", lambda machine: True)
-        patch.setattr(Learner, "_whole_step", lambda *a: (used.append(True), step(*a))[1])
+        patch.setattr(EvenSteps, "whole", lambda *a: (used.append(True), step(*a))[1])
         found = trainer.learn(model, requests, Machine(group=lanes), tiny.QUIET)
     assert used
     return found
@@ -72,10 +77,10 @@ def test_a_member_that_diverges_stops_at_that_step_though_nobody_looks(
         bad = replace(requests[2], lr=1e200, recipe=replace(requests[2].recipe, clip=None))
     else:
         bad = replace(requests[2], head_params={n: t * torch.nan for n, t in requests[2].head_params.items()})
-    look, group = Learner._look, [requests[0], requests[1], bad, requests[3]]
-    monkeypatch.setattr(Learner, "_look", lambda self, wait: look(self, wait) if wait and self._known else None)
+    look, group = EvenSteps.look, [requests[0], requests[1], bad, requests[3]]
+    monkeypatch.setattr(EvenSteps, "look", lambda self, wait: look(self, wait) if wait else None)
     late = evenly(monkeypatch, model, group, 4)
-    monkeypatch.setattr(Learner, "_look", look)
+    monkeypatch.setattr(EvenSteps, "look", look)
     for one, two in zip(tiny.train(model, *group), late, strict=True):
         if one.diverged:
             assert (one.diverged, one.steps) == (two.diverged, two.steps)
@@ -135,17 +140,17 @@ class Silent(TorchDispatchMode):
 
 def silently(monkeypatch: pytest.MonkeyPatch, model: AdaptedEncoder, *requests: Learn) -> None:
     """Train so that from the third step on nothing of the host's is asked for."""
-    steps, step = [0], Learner._whole_step
+    steps, step = [0], EvenSteps.whole
 
-    def watched(learner: Learner, *given: Tensor) -> Tensor:
+    def watched(own: EvenSteps, *given: Any) -> Tensor:
         steps[0] += 1
         if steps[0] < 3:
-            return step(learner, *given)  # type: ignore[arg-type]
+            return step(own, *given)
         with Silent():
-            return step(learner, *given)  # type: ignore[arg-type]
+            return step(own, *given)
 
     monkeypatch.setattr(masking_utils, "is_tracing", lambda *given: True)  # as it is while a graph is captured
-    monkeypatch.setattr(Learner, "_whole_step", watched)
+    monkeypatch.setattr(EvenSteps, "whole", watched)
     monkeypatch.setattr(trainer, "captures", lambda machine: True)
     found = trainer.learn(model, requests, Machine(group=4), tiny.QUIET)
     assert steps[0] > 6
@@ -168,14 +173,21 @@ def test_nor_does_one_of_any_composition_that_learns(name: str, monkeypatch: pyt
     silently(monkeypatch, model, replace(ask(model, LoRA()), adapters=modules, composition=composed(name, {})))
 
 
-@pytest.mark.parametrize("head", [Within((0, 0, 1)), Regress(), Multilabel()], ids=lambda head: type(head).__name__)
-def test_nor_does_one_of_any_head_that_reads_one_vector(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+HEADS = (Classify(), Within((0, 0, 1)), Regress(), Multilabel(), Tag(), WithinTags((0, 0, 1)), Span())
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+def test_nor_does_one_of_any_head_whose_rows_are_single_units(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.adapted()
     request, targets = ask(model, LoRA()), torch.arange(96) % 3
     if isinstance(head, Regress):
         targets = targets.float()
     elif isinstance(head, Multilabel):
         targets = torch.nn.functional.one_hot(targets)
+    elif isinstance(head, Span):
+        targets = torch.stack([targets, targets + 1], 1)
+    elif head.reads == "tokens":
+        targets = torch.stack([unit % 2 for unit in request.train.inputs])
     train = replace(request.train, kind=head.path(), targets=targets)
     params = head.init(model.width, 1 if isinstance(head, Regress) else 3, torch.Generator())
     learner = Learner(model, [replace(request, head=head, head_params=params, train=train)])
@@ -199,3 +211,19 @@ def test_graphs_are_for_gpus() -> None:
     assert not trainer.captures(Machine(gradient_checkpointing=True))
     with pytest.raises(ContinualError):
         Machine(accelerator="tpu")
+
+
+def test_tags_of_several_members_are_learned_as_alone(model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences of different lengths: what is filled up has no tag."""
+    requests = []
+    for n in range(3):
+        plain, head = ask(model, Bottleneck(8), n, seed=n, batch_size=20), Tag()
+        inputs = tuple(unit[: 4 + (i + n) % 9] for i, unit in enumerate(plain.train.inputs))
+        targets = [unit % 3 for unit in inputs]
+        train = replace(plain.train, inputs=inputs, targets=targets, kind=head.path())
+        params = {"weight": torch.randn(3, model.width).double(), "bias": torch.zeros(3).double()}
+        requests.append(replace(plain, head=head, head_params=params, train=train))
+    monkeypatch.setattr(Member, "_score", lambda self: 0.0)  # the validation rows are of another head
+    together = evenly(monkeypatch, model, requests, 3)
+    for request, found in zip(requests, together, strict=True):
+        assert apart(tiny.train(model, request)[0], found) <= 1e-10

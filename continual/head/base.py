@@ -52,11 +52,12 @@ class Head(Protocol):
         """Of one unit: (d,) -> (C,), or (T, d), (T,) -> (T, C); further axes may stand in front of all."""
         ...
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         """(u, …) logits and targets of the units -> (rows,) one loss per row; a member takes the mean of its own.
 
-        ``example`` (u,) is the row of each unit, ascending from 0, every row there; ``member`` (u,) whose it is: rows
-        of different members must not meet.
+        ``example`` (u,) is the row of each unit, ascending from 0, every row there; None: each unit is a row of its
+        own. ``member`` (u,) is whose it is: rows of different members must not meet. A step can be captured as a CUDA
+        graph only where this asks for no number of a tensor.
         """
         ...
 
@@ -86,12 +87,16 @@ def exact(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def row_means(sums: Tensor, counts: Tensor, example: Tensor) -> Tensor:
+def row_means(sums: Tensor, counts: Tensor, example: Tensor | None) -> Tensor:
     """(u,) sums over things of a unit, (u,) how many they are -> (rows,) the mean over those of a row; 0 without any.
+
+    ``example`` None: each unit is a row.
 
     >>> row_means(torch.tensor([6.0, 2.0, 5.0]), torch.tensor([3, 1, 2]), torch.tensor([0, 0, 1]))
     tensor([2.0000, 2.5000])
     """
+    if example is None:
+        return sums / counts.to(sums.dtype).clamp_min(1)
     rows = int(example[-1]) + 1
     total, count = (sums.new_zeros(rows).index_add(0, example, t.to(sums.dtype)) for t in (sums, counts))
     return total / count.clamp_min(1)

@@ -55,7 +55,9 @@ class Choice:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return F.linear(states, p["weight"])
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
+        if example is None:  # of one option each
+            example = torch.arange(len(logits), device=logits.device)
         scores, rows = exact(logits[:, 0]), int(example[-1]) + 1
         largest = scores.new_full((rows,), float("-inf")).scatter_reduce(0, example, scores.detach(), "amax")
         behind, none = scores - largest[example], scores.new_zeros(rows)

@@ -51,7 +51,7 @@ class Classify:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return affine(p, states)
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:

@@ -58,7 +58,7 @@ class Multilabel:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return F.linear(states, p["weight"], p["bias"])
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         logits = exact(logits)
         targets = F.pad(targets, (0, logits.shape[1] - targets.shape[1]), value=-1).to(logits)
         own = targets >= 0

@@ -53,7 +53,7 @@ class Regress:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return F.linear(states, p["weight"], p["bias"])
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         return (exact(logits[:, 0]) - targets) ** 2
 
     def decode(self, logits: Tensor, marks: Sequence[Any], example: Tensor) -> list[Any]:

@@ -55,7 +55,7 @@ class Retrieve:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return F.normalize(exact(F.linear(states, p["weight"])), dim=-1)
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         (query, passage), (asked, told) = (
             (t[0::2], t[1::2])  # the two units of each row
             for t in (exact(logits), targets)

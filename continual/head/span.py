@@ -86,7 +86,7 @@ class Span:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return F.linear(states, p["weight"]).masked_fill((mask == 0)[..., None], float("-inf"))
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         each = F.cross_entropy(exact(logits), targets, reduction="none").mean(1)  # the tokens are the classes
         return row_means(each, torch.ones_like(each), example)
 

@@ -83,7 +83,7 @@ class Tag:
     def logits(self, p: Params, states: Tensor, mask: Tensor) -> Tensor:
         return affine(p, states)
 
-    def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, example: Tensor | None, member: Tensor) -> Tensor:
         # Units of other heads may be longer: the batch is padded to them, the targets are not.
         logits = exact(logits[:, : targets.shape[1]])
         each = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1, reduction="none")

@@ -109,6 +109,12 @@ def test_what_cannot_be_beside_others_is_refused(model: AdaptedEncoder) -> None:
         model.add(tiny.trained(Full(), model))
     with pytest.raises(ContinualError, match="this encoder has"):
         model.add(Adapter(LoRA(), {"9/query": adapters[0].params[next(iter(adapters[0].params))]}))
+    other = tiny.trained(Bottleneck(), model, 3)
+    other.params[list(other.params)[-1]]["up"] = torch.zeros(7, 7)  # the sites below have taken it in by then
+    with pytest.raises(ContinualError, match="up"):
+        model.add(other)
+    for one, wanted in zip(answers(model), together(adapters[:1]), strict=True):
+        assert torch.equal(one, wanted)
     Fusion().install(model, adapters, 0)
     with pytest.raises(ContinualError, match="a mixer is over the adapters"):
         model.add(adapters[0])
