@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 class EvenSteps:
     """A learner's steps as work of the device alone, on the batches of ``steps.py`` that are ``even``.
 
-    A member whose loss was not finite once is out from that step on: that is decided on the device. The host reads each
-    loss when it has arrived, and only then knows.
+    The host reads each loss when it has arrived. A member whose loss was not finite has diverged at that step, though
+    the host knows only later: nobody asks for what it was in between, and no other member has a part in it.
     """
 
     def __init__(self, learner: Learner, limits: Sequence[float]) -> None:
         self.learner = learner
-        self.alive = torch.ones(len(limits), dtype=torch.bool, device=learner.device)
         self.limits = torch.tensor(limits, dtype=torch.float64, device=learner.device)
         self._call: Callable[..., Tensor] = Captured(self.whole) if learner.device.type == "cuda" else self.whole
         self._known: deque[tuple[int, Later]] = deque()
@@ -46,8 +45,7 @@ class EvenSteps:
         stacked.zero_grad(set_to_none=True)
         losses = self.learner.losses(batch)
         losses.sum().backward()
-        self.alive &= losses.detach().isfinite()
-        stacked.gather(self.limits, rates * self.alive)
+        stacked.gather(self.limits, rates)
         stacked.step()
         return losses.detach()
 

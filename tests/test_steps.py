@@ -68,6 +68,14 @@ def test_a_member_learns_what_it_learns_alone(
         assert apart(tiny.train(model, request)[0], found) <= 1e-10
 
 
+def test_those_that_go_on_when_the_first_is_done_keep_their_own_parameters(
+    model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = list(reversed(four(model, [Bottleneck(8)] * 4, epochs=3, batch_size=20)))  # the first has half the rows
+    for request, found in zip(requests, evenly(monkeypatch, model, requests, 4), strict=True):
+        assert apart(tiny.train(model, request)[0], found) <= 1e-10
+
+
 @pytest.mark.parametrize("how", ["rate", "head"])
 def test_a_member_that_diverges_stops_at_that_step_though_nobody_looks(
     model: AdaptedEncoder, monkeypatch: pytest.MonkeyPatch, how: str
