@@ -53,7 +53,8 @@ class Trunk:
         None where it does not pay: nothing is below, or they would be computed for one reading; or there is no room.
         """
         lengths = _lengths(model, data)
-        key = f"{model.lowest} {model.lower} {sha256(torch.stack([data.row, lengths]).numpy().tobytes())}"
+        rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
+        key = f"{model.lowest} {model.lower} {model.stream} {rows}"
         if key not in self.kept:
             if model.lowest == 0 or times < 2:
                 return None

@@ -179,3 +179,20 @@ def test_networks_of_all_layers_act_before_all() -> None:
     model = tiny.adapted("bert")
     model.load([tiny.trained(named("prefix_mlp", {"layers": "1-"}), model, 0)])
     assert model.lowest == 0
+
+
+@torch.no_grad()
+def test_states_of_one_precision_are_not_read_in_another() -> None:
+    """Weights that change are left to autocast, whose states between layers are float32; other modules' are not."""
+    model, trunk = tiny.adapted(), Trunk(2**20)
+    model.lower, request = torch.bfloat16, asked(model, UPPER)
+    seen = []
+    for method in (Full(layers="1-"), UPPER):
+        model.load([tiny.trained(method, model)])
+        below = trunk.below(model, request.train, 2)
+        assert below is not None
+        batch = collate(request.train, [0, 1])
+        batch.below = below.take(torch.tensor([0, 1]), batch.inputs.shape[1])
+        assert model.read(batch).tokens.isfinite().all()
+        seen.append(below.states.dtype)
+    assert seen == [torch.float32, torch.bfloat16]
