@@ -35,3 +35,11 @@ def unknown(what: str, got: object, choices: Iterable[object]) -> ContinualError
     unknown site 'querry'; choose from: key, query
     """
     return ContinualError(f"unknown {what} {got!r}; choose from: {', '.join(sorted(map(str, choices)))}")
+
+
+def one_line(text: str) -> str:
+    """
+    >>> one_line("a\\n  b")
+    'a b'
+    """
+    return " ".join(text.split())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from continual import drive
+from continual import cli, drive, folder
 from continual.report.record import Record, load
 from continual.store import Store
 from tests import running
@@ -44,7 +44,11 @@ def test_help_says_what_to_type_first(command: Command, arguments: list[str]) ->
     ended = command(*arguments)
     assert ended.code == 0
     assert "The first thing to type: continual run" in ended.out
-    assert {"run", "store"} <= set(re.findall(r"continual (\w+)", ended.out))
+    assert set(cli.COMMANDS) <= set(re.findall(r"continual (\w+)", ended.out))
+
+
+def test_every_command_is_a_file_of_its_folder() -> None:
+    assert sorted(cli.COMMANDS) == folder.names("continual.command")
 
 
 def test_version(command: Command) -> None:
@@ -54,7 +58,7 @@ def test_version(command: Command) -> None:
 def test_an_unknown_command_lists_the_commands(command: Command) -> None:
     ended = command("rum")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("continual: no command 'rum'; choose from: run, sweep, store, orders\n")
+    assert ended.err.startswith(f"continual: no command 'rum'; choose from: {', '.join(cli.COMMANDS)}\n")
 
 
 @pytest.mark.parametrize(

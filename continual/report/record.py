@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +14,9 @@ SCHEMA = 1
 
 
 class Strict(BaseModel):
-    """Unknown fields are an error, and nothing changes once it is made."""
+    """Unknown fields are an error, so is a number that is not finite, and nothing changes once it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class EncoderFacts(Strict):
@@ -194,8 +193,19 @@ def save(record: Record, path: Path) -> None:
 
 
 def load(path: Path) -> Record:
-    """Raises CorruptError for a file that is not a record of this schema."""
+    """Raises CorruptError for a file that is not a record of this schema, saying what is wrong with it."""
     try:
-        return Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise CorruptError(f"{path} is not a run record of schema {SCHEMA}: {error}") from error
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptError(f"{path} is not a run record of schema {SCHEMA}: {_why(error)}") from None
+    except OSError as error:
+        raise CorruptError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _why(error: ValidationError) -> str:
+    """The schema first: in a record of another one much else is different too."""
+    found = sorted(error.errors(include_url=False), key=lambda fault: fault["loc"][:1] != ("schema_version",))
+    first = found[0]
+    where = ".".join(map(str, first["loc"]))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{where + ': ' if where else ''}{first['msg']}{more}"

@@ -1,7 +1,4 @@
-"""``continual store …``: what is stored, listed and verified; merged; exchanged with other places.
-
-``continual orders``: a finished run in other orders of its tasks.
-"""
+"""``continual store …``: what is stored, listed and verified; merged; exchanged with other places."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from continual.errors import ContinualError
 from continual.secret import refuse_arguments
 
 
-def store(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """List what is stored, and read every byte of it back; or exchange modules with other places."""
     if arguments and arguments[0] in COMMANDS:
         refuse_arguments(arguments)
@@ -37,36 +34,6 @@ def store(arguments: Sequence[str]) -> int:
     if not opened.names():
         print(f"no modules in {opened.root}; continual run makes some")
     return 1 if bad else 0
-
-
-def orders(arguments: Sequence[str]) -> int:
-    """Print the spread of a run's metrics over orders of its tasks, and write it into the run's folder."""
-    parser = ArgumentParser(
-        "continual orders",
-        description="What a finished run of strategy=isolated had scored in other orders of its tasks, out of its "
-        "stored modules: nothing is trained. Mean, worst and spread of each metric; orders.json has them all.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", help="the run's folder: runs/ID")
-    parser.add_argument("--orders", type=int, default=1000, metavar="N", help="random orders (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random orders (default: 0)")
-    parser.add_argument("--order", action="append", default=[], metavar="A,B,…", help="one by itself; may be repeated")
-    parser.add_argument("--store", metavar="FOLDER", help="where the modules are now (default: as the run has it)")
-    given = parser.parse_args(arguments)
-    from continual.encoder.adapted import AdaptedEncoder
-    from continual.orders import orders
-    from continual.reopen import reopen
-    from continual.report.orders import show
-    from continual.trainer import placed
-
-    parts = reopen(Path(given.run), None if given.store is None else Path(given.store))
-    model = placed(AdaptedEncoder(parts.encoder), parts.machine)
-    try:
-        show(orders(parts, model, given.orders, given.seed, [order.split(",") for order in given.order]))
-    finally:
-        model.release()
-    print(f"\norders     {parts.runs / parts.run_id / 'orders.json'}")
-    return 0
 
 
 def _parser(command: str, what: str) -> ArgumentParser:
