@@ -1,5 +1,5 @@
 # The daily commands. They run what is on PATH: activate the virtual environment first (CONTRIBUTING.md).
-.PHONY: help check format lint types test slow all bench constraints
+.PHONY: help check format lint types test slow all docs bench constraints
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ slow: ## only what the default suite leaves out: slow, real and gpu
 
 all: ## every test
 	python -m pytest -m ""
+
+docs: ## rewrite docs/api from the docstrings
+	python docs/make.py
 
 bench: ## the benchmark of the README, recorded in benchmarks/quickstart: long
 	python benchmarks/quickstart/run.py

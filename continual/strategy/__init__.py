@@ -1,0 +1,1 @@
+"""How each task is learned after the ones before it, one file a strategy."""

@@ -1,0 +1,1 @@
+"""Tasks in an order: their rows, how they are read, split, checked and batched."""
