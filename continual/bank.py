@@ -55,7 +55,7 @@ class HeadBank(nn.Module):
         return answers
 
     def take(self, n: int = 0) -> Params:
-        """A detached copy of the n-th head, without padding."""
+        """A detached copy of the n-th head, without padding. Raises IndexError where there is none."""
         for kind in self._kinds():
             if n in kind.owners:
                 return kind.take(kind.owners.index(n))

@@ -135,7 +135,10 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def require_writable(folder: Path) -> None:
-    """Create ``folder`` and prove that a file can be written there, before any work is spent on what goes into it."""
+    """Create ``folder`` and prove that a file can be written there, before any work is spent on what goes into it.
+
+    Raises ContinualError where none can.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, temp = tempfile.mkstemp(dir=folder, prefix=".probe.")

@@ -64,7 +64,10 @@ def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | 
 
 
 def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) -> Iterator[tuple[Tensor, Batch]]:
-    """Row numbers and batches, longest texts first, on the model's device; all rows answered by ``member``."""
+    """(b,) row numbers and their batch, longest texts first, on the model's device; all answered by ``member``.
+
+    Raises RuntimeError at the end if not all rows came.
+    """
     device, left = next(model.encoder.parameters()).device, len(data)
     for rows in test_batches(data.lengths, BATCH):
         batch = to(collate(data, rows), device)

@@ -51,7 +51,10 @@ class TaskInference:
         return replace(self, known={**self.known, task: self.router.learn(evidence)}, width=width)
 
     def scores(self, query: Query) -> Tensor:
-        """(n, T) float64, columns as ``tasks``. Higher is likelier; the largest is how much a row is of any task."""
+        """(n, T) float64, columns as ``tasks``. Higher is likelier; the largest is how much a row is of any task.
+
+        Raises ContinualError before a task is known, and for features of another encoder.
+        """
         if not self.known:
             raise ContinualError("the router knows no task yet: show it one first")
         self._require_width(query.features.shape[1])

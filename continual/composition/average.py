@@ -56,6 +56,7 @@ class Average:
         return ()
 
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
+        """Raises ContinualError for another number of weights than of adapters, and as ``require_members``."""
         require_members("average", adapters)
         weights = self.weights or (1.0,) * len(adapters)
         if len(weights) != len(adapters):

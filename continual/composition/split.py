@@ -76,6 +76,7 @@ class Split:
         return ()
 
     def install(self, model: AdaptedEncoder, adapters: Sequence[Adapter], seed: int) -> None:
+        """Raises ContinualError unless all adapters but the last have a length or share, and as ``require_members``."""
         require_members("split", adapters)
         count = len(adapters)
         given = self.lengths or self.shares or (1 / count,) * (count - 1)

@@ -91,7 +91,10 @@ class AdaptedEncoder(Rack):
             return self.claim.layers(self.encoder, self.arch).before(self.lowest, lambda: self.read(whole))
 
     def read(self, batch: Batch, noise_seed: Tensor | None = None) -> States:
-        """Last hidden states, and what the encoder's pooling makes of them."""
+        """Last hidden states (U, T, d), and what the encoder's pooling makes of them, (U, d).
+
+        Raises ContinualError for an encoder that was released, and for several adapters of which none is named.
+        """
         if not self.claim.live:
             raise ContinualError(
                 "this encoder was released, or serves another AdaptedEncoder now; make a new one of it"

@@ -167,7 +167,10 @@ class Rack(nn.Module):
         return {address: site.mixer for address, site in self._holders() if site.mixer is not None}
 
     def take(self, n: int = 0) -> Adapter:
-        """A detached copy of the n-th loaded adapter, as it is now, and as it is stored."""
+        """A detached copy of the n-th loaded adapter, as it is now, and as it is stored.
+
+        Raises ContinualError where fewer are loaded.
+        """
         if n >= len(self.loaded):
             raise ContinualError(f"there is no adapter {n}: {len(self.loaded)} are loaded")
         method = self.loaded[n].method

@@ -65,7 +65,10 @@ def read(place: Path, model: AdaptedEncoder) -> Imported:
 
 
 def convert(values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: AdaptedEncoder, where: str) -> Adapter:
-    """Their configuration and tensors as an adapter; gradients go through."""
+    """Their configuration and tensors as an adapter; gradients go through.
+
+    Raises ContinualError, naming ``where``, for a configuration or tensors that no method here computes the same with.
+    """
     name, config = values.get("name"), values.get("config")
     if not isinstance(name, str) or not isinstance(config, dict):
         raise ContinualError(f"{where}: expected a name and a config, got {name!r:.60} and {config!r:.60}")

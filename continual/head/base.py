@@ -83,7 +83,7 @@ def affine(p: Params, states: Tensor) -> Tensor:
 
 
 def exact(logits: Tensor) -> Tensor:
-    """In float32 at least: bfloat16 has too few digits for sums over tokens, labels or rows."""
+    """A tensor of any shape in float32 at least: bfloat16 has too few digits for sums over tokens, labels or rows."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

@@ -45,7 +45,10 @@ class Merging(Protocol):
 def merged(
     adapters: Sequence[Adapter], weights: Sequence[float], rule: Rule, fishers: Sequence[Vector] = ()
 ) -> Adapter:
-    """What the rule makes of the adapters, with one weight each, or one for all, in an order of their content."""
+    """What the rule makes of the adapters, with one weight each, or one for all, in an order of their content.
+
+    Raises ContinualError for no adapters, another number of weights or Fishers, and parameters that do not correspond.
+    """
     if not adapters:
         raise ContinualError("merging needs at least one module, got none")
     if len(weights) not in (1, len(adapters)):

@@ -41,6 +41,7 @@ class Fisher:
             raise ContinualError(f"merging.rows must be at least 1, got {self.rows}")
 
     def merge(self, adapters: Sequence[Adapter], fishers: Sequence[Vector] = ()) -> Adapter:
+        """Raises ContinualError without the Fisher information of each adapter."""
         if adapters and not fishers:
             raise ContinualError("merging=fisher needs the Fisher information of each module; got none")
         return merged(adapters, self.weights, self._weighted, fishers)

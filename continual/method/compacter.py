@@ -58,6 +58,7 @@ class Compacter:
         return ("compacter", self.activation, self.phm_dim, self.dropout)
 
     def init(self, shape: Shape, rng: torch.Generator) -> Params:
+        """Raises ContinualError where ``phm_dim`` does not divide the site's width."""
         d, n, k = shape.d_out, self.phm_dim, self.phm_rank
         if d % n:
             raise ContinualError(f"method.phm_dim is {n}; expected a divisor of the site's width {d}")

@@ -45,6 +45,7 @@ class LoRA:
         return ("lora", self.dropout)
 
     def init(self, shape: Shape, rng: torch.Generator) -> Params:
+        """Raises ContinualError for a rank above the site's width."""
         if self.rank > min(shape.d_in, shape.d_out):
             raise ContinualError(f"method.rank is {self.rank}, above the site's width {min(shape.d_in, shape.d_out)}")
         a = torch.empty(self.rank, shape.d_in)
@@ -62,7 +63,7 @@ class LoRA:
         return F.linear(self.code(p, x, y), p["b"] * p["scale"])
 
     def fold(self, p: Params, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """W + scale · B A."""
+        """W + scale · B A. Raises ContinualError beside a norm."""
         if weight.dim() != 2:
             raise ContinualError("LoRA beside a norm can't be merged: a norm's weight scales channels, it mixes none")
         return weight + p["scale"] * (p["b"] @ p["a"]), bias

@@ -29,6 +29,7 @@ class EntityF1:
     def rows(
         self, found: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]], labels: Sequence[str]
     ) -> Floats:
+        """Raises ValueError where a row is answered with another number of tags than it has words."""
         tags = dict(enumerate(map(_tag, labels)))  # a dict: index -1 is an error, not the last label
         stats = []
         for row, (answer, truth) in enumerate(zip(found, wanted, strict=True)):

@@ -46,7 +46,7 @@ def of_part(params: Mapping[str, Params], part: str) -> dict[str, Params]:
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """In float32 at least: bfloat16 has too few digits for sums over modules."""
+    """A tensor of any shape in float32 at least: bfloat16 has too few digits for sums over modules."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -97,6 +97,10 @@ class Store:
         return sum((self.root / "objects" / digest / file).stat().st_size for file in (*FILES, "card.json"))
 
     def resolve(self, reference: str) -> str:
+        """The digest that a digest, ``name`` (its newest version) or ``name/version`` means.
+
+        Raises ContinualError where the store has none such, saying what it has.
+        """
         if re.fullmatch(DIGEST, reference):
             if not (self.root / "objects" / reference).is_dir():
                 raise ContinualError(f"the store {self.root} has no object {reference[:12]}…")

@@ -48,7 +48,7 @@ class Herding(Strategy):
 
 
 def by_class(task: Task) -> list[list[int]]:
-    """The numbers of a task's training rows, class by class, in order."""
+    """The numbers of a task's training rows, class by class, in order. Raises ContinualError for another head."""
     if task.head != "classify":
         raise ContinualError(
             f"strategy herding groups rows by their class, and task {task.name!r} has head {task.head!r}; "

@@ -35,7 +35,7 @@ def sources(files: Files, stream: str) -> dict[str, dict[str, str]]:
 
 
 def named(files: Sequence[str]) -> dict[str, str]:
-    """Task name -> file.
+    """Task name -> file. Raises DataError for two files of one name.
 
     >>> named(["data/My Reviews.csv"])
     {'my-reviews': 'data/My Reviews.csv'}

@@ -80,8 +80,8 @@ def sized(
 ) -> dict[str, Rows]:
     """All three splits of a task at the sizes asked for; None: all there are. A function of (seed, name) and ``rows``.
 
-    A split that is not there is held out of train: test a fifth; valid so many rows, or a tenth for None.
-    shots   rows of train of each class, instead of ``train`` in all
+    A split that is not there is held out of train: test a fifth; valid so many rows, or a tenth for None. ``shots``:
+    rows of train of each class, instead of ``train`` in all; DataError for both.
 
     >>> rows = {"train": [Example(f"text {i}", i % 2) for i in range(100)]}
     >>> {name: len(found) for name, found in sized(rows, None, None, 10, seed=0, name="toy", shots=5).items()}

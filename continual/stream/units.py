@@ -104,7 +104,7 @@ class Encoded:
 
 
 def collate(data: Encoded, rows: Sequence[int] | Tensor) -> Batch:
-    """These rows, padded to the longest of them."""
+    """These rows' U units, (U, T) padded to the longest of them, or (U, 3, h, w) pixels."""
     units, example = data.units(rows)
     segment = None
     if data.inputs[0].dim() == 3:
