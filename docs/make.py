@@ -31,7 +31,8 @@ def pages() -> dict[str, str]:
 
 def page(package: str, folder: Path) -> str:
     """All modules of one folder."""
-    parts = [MADE, f"# {package}", markdown(Source(folder / "__init__.py").says), *own(folder)]
+    contents = " ·\n".join(f"[{path.stem}](#{anchor(path)})" for path in modules(folder))
+    parts = [MADE, f"# {package}", markdown(Source(folder / "__init__.py").says), contents, *own(folder)]
     for path in modules(folder):
         source = Source(path)
         parts += [f"## [{title(path)}]({link(path)})", markdown(source.says)]
@@ -68,7 +69,7 @@ def notebook() -> dict[str, tuple[str, str]]:
         folder = (ROOT / "continual").joinpath(*place.split("."))
         among = modules(folder) if folder.is_dir() else [folder.with_suffix(".py")]
         [path] = [path for path in among if name in {entry.name for entry in Source(path).entries}]
-        found[name] = ".".join(path.parent.relative_to(ROOT).parts), re.sub(r"[^\w-]", "", title(path).lower())
+        found[name] = ".".join(path.parent.relative_to(ROOT).parts), anchor(path)
     return found
 
 
@@ -86,6 +87,11 @@ def modules(folder: Path) -> list[Path]:
 def title(path: Path) -> str:
     """A module's heading, unlike that of any name."""
     return f"{path.parent.name}/{path.name}"
+
+
+def anchor(path: Path) -> str:
+    """Of its heading, as GitHub makes it."""
+    return re.sub(r"[^\w-]", "", title(path).lower())
 
 
 def link(path: Path) -> str:
