@@ -100,7 +100,7 @@ class Captured:
 
 @contextmanager
 def _nothing_dies() -> Iterator[None]:
-    """No cycle is collected meanwhile: one may hold an older graph, and freeing that would spoil the one in the making."""
+    """No cycle is collected meanwhile: it may hold an older graph, and freeing that spoils the one in the making."""
     collects = gc.isenabled()
     gc.disable()
     try:

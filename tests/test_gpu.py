@@ -167,22 +167,25 @@ def test_a_step_that_cannot_be_captured_is_launched_as_ever(
 def test_an_older_graph_that_is_collected_meanwhile_does_not_spoil_a_capture(caplog: pytest.LogCaptureFixture) -> None:
     """A learner that is gone takes its graphs along when its cycles are found, which may be at any moment."""
 
+    kept: list[Captured] = []
+
     def busy(batch: Batch) -> Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            kept.clear()
         held = [[tensor] for tensor in (1 + batch.inputs,) * 50]  # that many new objects start a search for cycles
         return held[-1][0]
 
     batch = Batch(torch.zeros(2, 3, device="cuda"), None, torch.zeros(2, device="cuda"))
-    older, newer = Captured(lambda batch: 2 * batch.inputs), Captured(busy)
-    older.itself = older  # type: ignore[attr-defined]
+    kept.append(Captured(lambda batch: 2 * batch.inputs))
+    kept[0].itself = kept[0]  # type: ignore[attr-defined]
+    newer = Captured(busy)
     for _ in range(3):
-        older(batch)
+        kept[0](batch)
     for _ in range(2):
         newer(batch)
     before = gc.get_threshold()
-    gc.collect()
     gc.set_threshold(1, 1, 1)
     try:
-        del older
         found = newer(batch)
     finally:
         gc.set_threshold(*before)
