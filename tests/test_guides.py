@@ -37,7 +37,7 @@ DOCS = ROOT / "docs"
 CLONE = "new-method"
 """The guide that begins in a clone of the repository, and runs in processes of its own."""
 GUIDES = [page for page in sorted(DOCS.glob("*.md")) if page.name != "README.md"]
-LATER = ("dash", "compare")
+LATER = ("dash",)
 """Commands that guides speak of before they are there: until then their lines are not run."""
 BLOCK = re.compile(
     r"(?:^<!-- test: (?P<mark>fails) -->\n)?(?:^Put this into `(?P<file>\S+)`:\n\n)?"
