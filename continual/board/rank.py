@@ -1,0 +1,80 @@
+"""Rows by their mean over runs, each compared with the row above it on the same seeds and orders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from continual.board.records import Entry
+from continual.board.rules import Job, Rules
+from continual.board.sound import ledger
+from continual.uncertainty import Interval, crossed, differences, student
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that has all its runs."""
+
+    name: str
+    runs: dict[Job, Entry]
+
+    def values(self, rules: Rules) -> dict[Job, float]:
+        """The board's metric of every run, from its cells: a metric that stands in a record is not read."""
+        formula = rules.formula().formula
+        return {job: formula(ledger(entry.record)) for job, entry in self.runs.items()}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row in its place.
+
+    rank   shared with the row above where the difference is undecided; the next one counts all rows before it
+    score  mean over the runs; of one run the interval is without bounds
+    over   the row's values less those of the row above, run by run, the better being above 0; None of the first row
+    """
+
+    rank: int
+    row: Row
+    values: dict[Job, float]
+    score: Interval
+    over: Interval | None
+
+    @property
+    def tie(self) -> bool:
+        """With the row above: the difference is inside the noise."""
+        return self.over is not None and self.over.verdict == "undecided"
+
+
+def interval(values: Mapping[Job, float]) -> Interval:
+    """Of the mean over all seeds and orders that could have been drawn.
+
+    Several of both: ``crossed``. Several of one: ``student``. A single run says nothing of others.
+
+    >>> interval({(0, "a"): 0.5})
+    Interval(mean=0.5, low=-inf, high=inf, runs=1)
+    """
+    seeds, orders = ({job[side] for job in values} for side in (0, 1))
+    if len(seeds) > 1 and len(orders) > 1:
+        return crossed(values)
+    if len(values) > 1:
+        return student(list(values.values()))
+    return Interval(next(iter(values.values())), -math.inf, math.inf, 1)
+
+
+def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
+    """The best first; rows of equal means by name."""
+    sign = -1 if rules.formula().loss else 1
+    scored = [(row, values, interval(values)) for row in rows for values in [row.values(rules)]]
+    scored.sort(key=lambda item: (-sign * item[2].mean, item[0].name))
+    found = list[Standing]()
+    for place, (row, values, score) in enumerate(scored, 1):
+        above = found[-1] if found else None
+        over = None if above is None else _over(values, above.values, sign)
+        tied = above is not None and over is not None and over.verdict == "undecided"
+        found.append(Standing(above.rank if above and tied else place, row, values, score, over))
+    return found
+
+
+def _over(ours: Mapping[Job, float], theirs: Mapping[Job, float], sign: int) -> Interval:
+    return interval({job: sign * value for job, value in differences(ours, theirs).items()})
