@@ -41,9 +41,11 @@ def add(board: Path, places: Sequence[Path], name: str | None = None) -> Added:
     for run in runs.runs:
         try:
             sound.require(run.record, metrics())
-            groups[key_of(run.record)].append((job_of(found, run.record), run))
+            job = job_of(found, run.record)
         except ContinualError as error:
             added.refused.append(Skipped(run.path, one_line(str(error))))
+        else:
+            groups[key_of(run.record)].append((job, run))
     if name is not None and len(groups) > 1:
         names = ", ".join(sorted(_default(group[0][1]) for group in groups.values()))
         raise ContinualError(f"--as {name} names one row, and these runs make {len(groups)}: {names}")

@@ -17,7 +17,7 @@ SHARED = ("seed", "stream", "target", "encoder", "reading", "max_length", "pooli
 
 
 def job_of(rules: Rules, record: Record) -> Job:
-    """Its seed and order. Raises ContinualError that says each rule it breaks, with what is expected and what it has."""
+    """Its seed and order. Raises ContinualError that says each rule it breaks: what is expected, what it has."""
     broken = [*_drawn(rules, record), *_equal(rules, record), *_measured(rules, record)]
     if broken:
         raise ContinualError("; ".join(broken))
@@ -31,6 +31,7 @@ def varied(record: Record) -> dict[str, Any]:
 
 
 def key_of(record: Record) -> str:
+    """Equal of two records of one row."""
     return sha256(canonical(varied(record)))
 
 

@@ -22,7 +22,7 @@ class Published(Strict):
 
 
 def load(board: Path) -> list[Published]:
-    """As they stand in the file; none where there is no file. Raises ContinualError for one that holds something else."""
+    """As they stand there; none where there is no file. Raises ContinualError for one that holds something else."""
     path = board / FILE
     if not path.exists():
         return []

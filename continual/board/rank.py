@@ -22,7 +22,7 @@ class Row:
     def values(self, rules: Rules) -> dict[Job, float]:
         """The board's metric of every run, from its cells: a metric that stands in a record is not read."""
         formula = rules.formula().formula
-        return {job: formula(ledger(entry.record)) for job, entry in self.runs.items()}
+        return {job: formula(ledger(self.runs[job].record)) for job in rules.jobs}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def interval(values: Mapping[Job, float]) -> Interval:
     """
     seeds, orders = ({job[side] for job in values} for side in (0, 1))
     if len(seeds) > 1 and len(orders) > 1:
-        return crossed(values)
+        return crossed({(seed, order): value for (seed, order), value in values.items()})
     if len(values) > 1:
         return student(list(values.values()))
     return Interval(next(iter(values.values())), -math.inf, math.inf, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from continual.report.scan import Skipped
 
 @dataclass(frozen=True)
 class Board:
-    """Rows that have all their runs, the best first; what is rejected, by its path below the board."""
+    """Whole rows and published numbers, the best first; what is rejected, by its path below the board."""
 
     rules: Rules
     standings: list[Standing]
@@ -38,32 +39,39 @@ def open_board(folder: Path) -> Board:
         else:
             whole.append(row)
     odd = sorted((Skipped(skip.path.relative_to(folder), skip.why) for skip in [*rejected, *more]), key=_path)
-    return Board(found, rank(found, whole), odd, published.load(folder))
+    sign = -1 if found.formula().loss else 1
+    told = sorted(published.load(folder), key=lambda row: (-sign * row.value, row.name))
+    return Board(found, rank(found, whole), odd, told)
 
 
-def gather(found: Rules, entries: list[Entry]) -> tuple[list[Row], list[Skipped]]:
-    """Entries by row, whole or not; and those that are no run of theirs."""
-    rows, rejected = defaultdict[str, dict[Job, Entry]](dict), list[Skipped]()
+def gather(found: Rules, entries: Sequence[Entry]) -> tuple[list[Row], list[Skipped]]:
+    """Entries by row, whole or not; and those that are no run of theirs.
+
+    A row is one set of choices: where records of several lie together, that of most of them.
+    """
+    admitted, rejected = defaultdict[str, list[tuple[Job, Entry]]](list), list[Skipped]()
     name = found.formula().name
     for entry in entries:
-        runs = rows[entry.row]
         try:
             sound.require(entry.record, [name])
-            job = job_of(found, entry.record)
-            _alike(entry, job, runs)
-            runs[job] = entry
+            admitted[entry.row].append((job_of(found, entry.record), entry))
         except ContinualError as error:
             rejected.append(Skipped(entry.path, one_line(str(error))))
-    return [Row(row, runs) for row, runs in rows.items()], rejected
-
-
-def _alike(entry: Entry, job: Job, runs: dict[Job, Entry]) -> None:
-    """A row is one set of choices, with one run of every seed and order."""
-    if job in runs:
-        raise ContinualError(f"a second run of seed {job[0]}, order {job[1]}; the first is {runs[job].path.name}")
-    for other in list(runs.values())[:1]:
-        if key_of(other.record) != key_of(entry.record):
-            raise ContinualError(f"differs from {other.path.name} in {differing(other.record, entry.record)}")
+    rows = []
+    for row, group in admitted.items():
+        keys = Counter(key_of(entry.record) for _, entry in group)
+        most = next(entry for _, entry in group if key_of(entry.record) == keys.most_common(1)[0][0])
+        runs = dict[Job, Entry]()
+        for job, entry in group:
+            if what := differing(most.record, entry.record):
+                rejected.append(Skipped(entry.path, f"differs from {most.path.name} and others in {what}"))
+            elif job in runs:
+                why = f"a second run of seed {job[0]}, order {job[1]}; the first is {runs[job].path.name}"
+                rejected.append(Skipped(entry.path, why))
+            else:
+                runs[job] = entry
+        rows.append(Row(row, runs))
+    return rows, rejected
 
 
 def _path(skip: Skipped) -> str:
