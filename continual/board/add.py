@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from continual.board import records, rules, sound
-from continual.board.admit import differing, job_of, key_of, lacking
+from continual.board.admit import admit, differing, key_of, lacking
 from continual.board.rank import Row
 from continual.board.records import Entry
 from continual.board.rules import Job, Rules, named
@@ -40,8 +40,8 @@ def add(board: Path, places: Sequence[Path], name: str | None = None) -> Added:
     groups = defaultdict[str, list[tuple[Job, Run]]](list)
     for run in runs.runs:
         try:
-            sound.require(run.record, metrics())
-            job = job_of(found, run.record)
+            values = sound.require(run.record, metrics())
+            job, _ = admit(found, run.record, values[found.formula().name])
         except ContinualError as error:
             added.refused.append(Skipped(run.path, one_line(str(error))))
         else:

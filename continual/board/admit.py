@@ -7,21 +7,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from continual.board.rules import Job, Rules
-from continual.board.sound import ledger
 from continual.errors import ContinualError
 from continual.files import canonical, sha256
+from continual.metric.base import Measured
 from continual.report.record import Record
 
 SHARED = ("seed", "stream", "target", "encoder", "reading", "max_length", "pooling")
 """Of a run's choices those that rules fix, or draw. A target is a number in an order; its name stands beside."""
 
 
-def job_of(rules: Rules, record: Record) -> Job:
-    """Its seed and order. Raises ContinualError that says each rule it breaks: what is expected, what it has."""
-    broken = [*_drawn(rules, record), *_equal(rules, record), *_measured(rules, record)]
-    if broken:
+def admit(rules: Rules, record: Record, measured: Measured) -> tuple[Job, float]:
+    """Its seed and order, and its number: the board's metric as it follows from its cells.
+
+    Raises ContinualError that says each rule it breaks: what is expected, what it has.
+    """
+    broken = [*_drawn(rules, record), *_equal(rules, record), *_measured(rules, record, measured)]
+    if broken or measured.value is None:
         raise ContinualError("; ".join(broken))
-    return record.seed, _orders(rules)[record.stream_digest]
+    return (record.seed, _orders(rules)[record.stream_digest]), measured.value
 
 
 def varied(record: Record) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def _equal(rules: Rules, record: Record) -> Iterator[str]:
     found = [("scenario", rules.scenario, record.scenario)]
     found += [(f"choices.{key}", value, choices.get(key)) for key, value in rules.encoder.items()]
     found += [(key, value, _at(record.config, key)) for key, value in rules.frozen.items()]
-    found += [("sources", [], choices.get("sources"))]  # a row can be made again from its records alone
+    found += [("sources", [], choices.get("sources", []))]  # a row can be made again from its records alone
     if rules.code is not None:
         found.append(("source of the package", rules.code, record.code))
     for key, expected, got in found:
@@ -74,15 +77,13 @@ def _equal(rules: Rules, record: Record) -> Iterator[str]:
             yield f"expected {key} {_short(expected)}, got {_short(got)}"
 
 
-def _measured(rules: Rules, record: Record) -> Iterator[str]:
+def _measured(rules: Rules, record: Record, found: Measured) -> Iterator[str]:
     if not (record.encoder_unchanged and record.modules_unchanged):
         yield "its encoder or its stored modules changed during the run"
-    metric = rules.formula()
-    found = metric.measure(ledger(record))
     if found.value is None:
-        yield f"its {metric.name} is undefined"
+        yield f"its {rules.metric} is undefined"
     if found.missing:
-        yield f"{found.missing} cells that {metric.name} reads are missing"
+        yield f"cells that {rules.metric} reads are missing: {found.missing}"
 
 
 def _at(config: dict[str, Any], path: str) -> Any:

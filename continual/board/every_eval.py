@@ -84,7 +84,7 @@ def _model(record: Record) -> dict[str, str]:
 
 
 def _mean(rules: Rules, standing: Standing) -> dict[str, Any]:
-    score, values = standing.score, list(standing.values.values())
+    score, values = standing.score, list(standing.row.values.values())
     uncertainty: dict[str, Any] = {"num_samples": score.runs}
     if score.runs > 1:
         method = "Student's t over runs; of several seeds and orders both count (crossed)"
@@ -100,7 +100,7 @@ def _run(rules: Rules, standing: Standing, job: Job) -> dict[str, Any]:
     entry, (seed, order) = standing.row.runs[job], job
     details = {"seed": str(seed), "order": order, "run": entry.record.id, "record_sha256": entry.path.stem}
     name, stream = f"{rules.name}.seed-{seed}.{order}", {order: entry.record.stream_digest}
-    result = _result(rules, name, standing.values[job], details, stream)
+    result = _result(rules, name, standing.row.values[job], details, stream)
     return {"evaluation_result_id": entry.record.id, "evaluation_timestamp": entry.record.created, **result}
 
 

@@ -48,7 +48,7 @@ def _line(board: Board, standing: Standing, job: tuple[int, str]) -> Line:
         "sha256": entry.path.stem,
         "strategy": record.strategy,
         "method": record.method,
-        "value": standing.values[job],
+        "value": standing.row.values[job],
         **costs(record),
         **{name: metric.value for name, metric in measure(ledger(record)).items()},
     }

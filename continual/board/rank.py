@@ -8,21 +8,16 @@ from dataclasses import dataclass
 
 from continual.board.records import Entry
 from continual.board.rules import Job, Rules
-from continual.board.sound import ledger
 from continual.uncertainty import Interval, crossed, differences, student
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row that has all its runs."""
+    """Runs of one set of choices, and of each the board's metric."""
 
     name: str
     runs: dict[Job, Entry]
-
-    def values(self, rules: Rules) -> dict[Job, float]:
-        """The board's metric of every run, from its cells: a metric that stands in a record is not read."""
-        formula = rules.formula().formula
-        return {job: formula(ledger(self.runs[job].record)) for job in rules.jobs}
+    values: dict[Job, float]
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,6 @@ class Standing:
 
     rank: int
     row: Row
-    values: dict[Job, float]
     score: Interval
     over: Interval | None
 
@@ -63,16 +57,16 @@ def interval(values: Mapping[Job, float]) -> Interval:
 
 
 def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
-    """The best first; rows of equal means by name."""
+    """Rows that have all their runs: the best first; of equal means by name."""
     sign = -1 if rules.formula().loss else 1
-    scored = [(row, values, interval(values)) for row in rows for values in [row.values(rules)]]
-    scored.sort(key=lambda item: (-sign * item[2].mean, item[0].name))
+    scored = [(row, interval(row.values)) for row in rows]
+    scored.sort(key=lambda item: (-sign * item[1].mean, item[0].name))
     found = list[Standing]()
-    for place, (row, values, score) in enumerate(scored, 1):
+    for place, (row, score) in enumerate(scored, 1):
         above = found[-1] if found else None
-        over = None if above is None else _over(values, above.values, sign)
+        over = None if above is None else _over(row.values, above.row.values, sign)
         tied = above is not None and over is not None and over.verdict == "undecided"
-        found.append(Standing(above.rank if above and tied else place, row, values, score, over))
+        found.append(Standing(above.rank if above and tied else place, row, score, over))
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from continual.errors import CorruptError
 from continual.files import canonical, sha256
 from continual.ledger import Cell, Ledger
-from continual.metric.base import ZERO, metrics
+from continual.metric.base import ZERO, Measured, metrics
 from continual.report.record import Record
 
 TOLERANCE = 1e-9
@@ -19,15 +20,22 @@ TOLERANCE = 1e-9
 def ledger(record: Record) -> Ledger:
     """Its cells, as metrics read them."""
     found = Ledger(task.name for task in record.tasks)
-    found.add(Cell(**dict(cell)) for cell in record.cells)
+    found.add(cast("list[Cell]", record.cells))  # of the same fields: a thousand records are not copied first
     return found
 
 
-def require(record: Record, names: Iterable[str]) -> None:
-    """Raises CorruptError that says all that contradicts itself. Of the metrics those in ``names`` are looked at."""
-    found = [*_identity(record), *_cells(record)]
-    if faults := found or list(_metrics(record, names)):
+def require(record: Record, names: Iterable[str]) -> dict[str, Measured]:
+    """The metrics in ``names``, as they follow from its cells.
+
+    Raises CorruptError that says all that contradicts itself; a metric that has another version there is left alone.
+    """
+    if faults := [*_identity(record), *_cells(record)]:
         raise CorruptError("; ".join(faults))
+    cells, known = ledger(record), metrics()
+    found = {name: known[name].measure(cells) for name in names}
+    if faults := list(_metrics(record, found)):
+        raise CorruptError("; ".join(faults))
+    return found
 
 
 def _identity(record: Record) -> Iterator[str]:
@@ -70,16 +78,13 @@ def _cells(record: Record) -> Iterator[str]:
     yield from (f"cell {cell} stands there {count} times" for cell, count in counted.items() if count > 1)
 
 
-def _metrics(record: Record, names: Iterable[str]) -> Iterator[str]:
-    """Those of other versions of a formula are left alone: nothing here reads them."""
-    cells = ledger(record)
-    for name in names:
-        said, known = record.metrics.get(name), metrics().get(name)
-        if said is None or known is None or said.definition != known.definition:
+def _metrics(record: Record, found: dict[str, Measured]) -> Iterator[str]:
+    for name, follows in found.items():
+        said = record.metrics.get(name)
+        if said is None or said.definition != follows.definition:
             continue
-        found = known.measure(cells)
-        if not _same(said.value, found.value) or said.missing != found.missing:
-            yield f"its {name} is {said.value}, but {found.value} follows from its cells"
+        if not _same(said.value, follows.value) or said.missing != follows.missing:
+            yield f"its {name} is {said.value}, but {follows.value} follows from its cells"
 
 
 def _same(ours: float | None, theirs: float | None) -> bool:

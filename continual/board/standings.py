@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from continual.board import published, records, rules, sound
-from continual.board.admit import differing, job_of, key_of, lacking
+from continual.board.admit import admit, differing, key_of, lacking
 from continual.board.published import Published
 from continual.board.rank import Row, Standing, rank
 from continual.board.records import Entry
@@ -44,34 +45,45 @@ def open_board(folder: Path) -> Board:
     return Board(found, rank(found, whole), odd, told)
 
 
-def gather(found: Rules, entries: Sequence[Entry]) -> tuple[list[Row], list[Skipped]]:
-    """Entries by row, whole or not; and those that are no run of theirs.
+class Admitted(NamedTuple):
+    """A record that is a run of its row, and the board's metric of it."""
 
-    A row is one set of choices: where records of several lie together, that of most of them.
-    """
-    admitted, rejected = defaultdict[str, list[tuple[Job, Entry]]](list), list[Skipped]()
+    job: Job
+    value: float
+    entry: Entry
+
+
+def gather(found: Rules, entries: Sequence[Entry]) -> tuple[list[Row], list[Skipped]]:
+    """Entries by row, whole or not; and those that are no run of theirs."""
+    admitted, rejected = defaultdict[str, list[Admitted]](list), list[Skipped]()
     name = found.formula().name
     for entry in entries:
         try:
-            sound.require(entry.record, [name])
-            admitted[entry.row].append((job_of(found, entry.record), entry))
+            measured = sound.require(entry.record, [name])[name]
+            run = Admitted(*admit(found, entry.record, measured), entry)
         except ContinualError as error:
             rejected.append(Skipped(entry.path, one_line(str(error))))
-    rows = []
-    for row, group in admitted.items():
-        keys = Counter(key_of(entry.record) for _, entry in group)
-        most = next(entry for _, entry in group if key_of(entry.record) == keys.most_common(1)[0][0])
-        runs = dict[Job, Entry]()
-        for job, entry in group:
-            if what := differing(most.record, entry.record):
-                rejected.append(Skipped(entry.path, f"differs from {most.path.name} and others in {what}"))
-            elif job in runs:
-                why = f"a second run of seed {job[0]}, order {job[1]}; the first is {runs[job].path.name}"
-                rejected.append(Skipped(entry.path, why))
-            else:
-                runs[job] = entry
-        rows.append(Row(row, runs))
+        else:
+            admitted[entry.row].append(run)
+    rows = [_row(found, name, runs, rejected) for name, runs in admitted.items()]
     return rows, rejected
+
+
+def _row(found: Rules, name: str, group: Sequence[Admitted], rejected: list[Skipped]) -> Row:
+    """A row is one set of choices: where records of several lie together, that of most of them."""
+    keys = [key_of(run.entry.record) for run in group]
+    most = group[keys.index(Counter(keys).most_common(1)[0][0])].entry
+    runs = dict[Job, Admitted]()
+    for run in group:
+        if what := differing(most.record, run.entry.record):
+            rejected.append(Skipped(run.entry.path, f"differs from {most.path.name} and others in {what}"))
+        elif first := runs.get(run.job):
+            why = f"a second run of seed {run.job[0]}, order {run.job[1]}; the first is {first.entry.path.name}"
+            rejected.append(Skipped(run.entry.path, why))
+        else:
+            runs[run.job] = run
+    there = [runs[job] for job in found.jobs if job in runs]
+    return Row(name, {run.job: run.entry for run in there}, {run.job: run.value for run in there})
 
 
 def _path(skip: Skipped) -> str:

@@ -52,7 +52,7 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
 
     Raises ContinualError where stream, encoder or configuration cannot be had as they were.
     """
-    record, values = row.runs[job].record, row.values(rules)
+    record, values = row.runs[job].record, row.values
     with TemporaryDirectory(prefix="continual-verify-") as folder:
         parts = again(record, Path(folder))
         other = parts.choices["code"] != record.code

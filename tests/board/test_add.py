@@ -109,7 +109,7 @@ def broken(record: Record) -> dict[str, Record]:
     """Runs that have no number, or none to be trusted."""
     cells = [cell for cell in record.cells if (cell.after, cell.task) != (2, 1)]
     return {
-        "1 cells that average_accuracy reads are missing": made.measured(record, cells),
+        "cells that average_accuracy@1 reads are missing: 1": made.measured(record, cells),
         "is undefined": made.measured(record, [cell for cell in record.cells if cell.after < 0]),
         "changed during the run": record.model_copy(update={"modules_unchanged": False}),
         "its id is": record.model_copy(update={"id": "f" * 16}),

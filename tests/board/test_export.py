@@ -58,7 +58,7 @@ def test_a_row_has_its_mean_with_the_boards_interval_and_then_each_run(board: Bo
     assert mean["score_details"]["score"] == standing.score.mean
     assert uncertainty["confidence_interval"]["lower"] == standing.score.low
     assert uncertainty["num_samples"] == 6
-    assert [run["score_details"]["score"] for run in runs] == list(standing.values.values())
+    assert [run["score_details"]["score"] for run in runs] == list(standing.row.values.values())
     assert {run["score_details"]["details"]["record_sha256"] for run in runs} == {
         entry.path.stem for entry in standing.row.runs.values()
     }

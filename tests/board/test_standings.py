@@ -80,6 +80,12 @@ def test_a_second_run_of_a_seed_and_order_is_rejected(board: Path, tmp_path: Pat
     assert len(names(board)) == 2
 
 
+def test_a_row_of_which_no_record_is_admitted_is_no_row(board: Path) -> None:
+    made.edit(board / "board.json", lambda rules: rules["frozen"].update({"method.rank": 4}))
+    assert names(board) == []
+    assert rejected(board).count("expected method.rank 4, got null") == 12
+
+
 def test_what_lies_beside_the_records_is_said(board: Path) -> None:
     (board / "records" / "notes.txt").write_text("mine")
     (board / "records" / "lora" / "deeper").mkdir()
