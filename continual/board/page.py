@@ -45,6 +45,7 @@ def render(board: Board) -> str:
         _about(board.rules),
         table(HEAD, [_row(standing) for standing in board.standings]) if board.standings else "No row yet.",
         LEGEND,
+        *_notes(board),
         *_published(board),
         *_rejected(board),
     ]
@@ -113,6 +114,16 @@ def _row(standing: Standing) -> list[str]:
         f"{fmean(line['stored_bytes'] for line in cost) / 1000:,.0f}",
         f"{fmean(line['seconds'] for line in cost):,.0f}",
     ]
+
+
+def _notes(board: Board) -> list[str]:
+    """What a reader could take for granted."""
+    rows = [(each.row.name, [entry.record for entry in each.row.runs.values()]) for each in board.standings]
+    odd = {name: sum(record.status != "finished" for record in records) for name, records in rows}
+    found = [f"Of row {said(name)} {count} runs finished with failures." for name, count in odd.items() if count]
+    if (states := len({records[0].code for _, records in rows})) > 1:
+        found.append(f"The rows were made with {states} states of the package's source.")
+    return found
 
 
 def _published(board: Board) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import cast
 
 from continual.errors import CorruptError
@@ -29,13 +30,22 @@ def require(record: Record, names: Iterable[str]) -> dict[str, Measured]:
 
     Raises CorruptError that says all that contradicts itself; a metric that has another version there is left alone.
     """
-    if faults := [*_identity(record), *_cells(record)]:
+    if faults := [*_dated(record), *_identity(record), *_cells(record)]:
         raise CorruptError("; ".join(faults))
     cells, known = ledger(record), metrics()
     found = {name: known[name].measure(cells) for name in names}
     if faults := list(_metrics(record, found)):
         raise CorruptError("; ".join(faults))
     return found
+
+
+def _dated(record: Record) -> Iterator[str]:
+    try:
+        zoned = datetime.fromisoformat(record.created).tzinfo is not None
+    except ValueError:
+        zoned = False
+    if not zoned:
+        yield f"its date is {record.created!r}; expected one of ISO 8601 with a zone"
 
 
 def _identity(record: Record) -> Iterator[str]:
@@ -84,7 +94,8 @@ def _metrics(record: Record, found: dict[str, Measured]) -> Iterator[str]:
         if said is None or said.definition != follows.definition:
             continue
         if not _same(said.value, follows.value) or said.missing != follows.missing:
-            yield f"its {name} is {said.value}, but {follows.value} follows from its cells"
+            ours = f"{said.value} with {said.missing} cells missing"
+            yield f"its {name} is {ours}, but {follows.value} with {follows.missing} follows from its cells"
 
 
 def _same(ours: float | None, theirs: float | None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -75,17 +74,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def call(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(HERE / "run.py"), "--board", str(place / "tiny"), "--work", str(place / "work")]
-    command += ["--rows", "isolated-lora", "--set", "threads=1", *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=running.environment())
-
-
-def test_the_runs_that_a_board_lacks_are_made_once_and_are_a_row_of_it(place: Path) -> None:
-    ended = call(place)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "runs that are missing: 1" in ended.stdout
-    assert call(place).stdout == "runs that are missing: 0\n"  # made, and not yet taken in
+def test_the_runs_that_a_board_lacks_are_made_once_and_are_a_row_of_it(place, scripts, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PYTHONPATH", running.environment()["PYTHONPATH"])
+    given = ["--board", place / "tiny", "--work", place / "work", "--rows", "isolated-lora", "--set", "threads=1"]
+    monkeypatch.setattr("sys.argv", ["run.py", *map(str, given)])
+    for lines in ("runs that are missing: 1\nisolated-lora-0-listed: finished\n", "runs that are missing: 0\n"):
+        with pytest.raises(SystemExit) as ended:
+            scripts("run").main()
+        assert (capsys.readouterr().out, ended.value.code) == (lines, 0)
     added = add(place / "tiny", [place / "work" / "runs"])
     assert added.new == {"isolated-lora": 1}
     assert added.refused == []

@@ -76,6 +76,7 @@ def record(
         stream_digest=digest_of(order),
         seed=seed,
         method=method,
+        code=choices["code"],
         config={"seed": seed, "target": None, "trainer": {"epochs": 3}, **(config or {}), "choices": choices},
     )
 

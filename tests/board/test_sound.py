@@ -33,6 +33,8 @@ def test_a_record_of_a_run_is_sound() -> None:
         (WHOLE.model_copy(update={"stream_digest": "0"}), "its stream"),
         (WHOLE.model_copy(update={"id": "0" * 16}), "its id is 0000000000000000, but that of its choices is"),
         (WHOLE.model_copy(update={"config": {}}), "expected the choices"),
+        (WHOLE.model_copy(update={"created": "yesterday"}), "its date is 'yesterday'"),
+        (WHOLE.model_copy(update={"created": "2026-11-24T10:15:00"}), "with a zone"),
         (cells(task=3), "is of no task: there are 3"),
         (cells(task=-1), "is of no task"),
         (cells(after=3), "is of no task"),
@@ -58,8 +60,14 @@ def test_choices_that_are_not_finite_have_no_id() -> None:
 def test_a_metric_that_does_not_follow_from_the_cells_is_found(name: str) -> None:
     better = WHOLE.metrics[name].model_copy(update={"value": 0.99})
     record = WHOLE.model_copy(update={"metrics": {**WHOLE.metrics, name: better}})
-    with pytest.raises(CorruptError, match=f"its {name} is 0.99, but"):
+    with pytest.raises(CorruptError, match=rf"its {name} is 0\.99 with 0 cells missing, but"):
         require(record, metrics())
+
+
+def test_a_metric_whose_missing_cells_are_there_is_found() -> None:
+    fewer = WHOLE.metrics["forgetting"].model_copy(update={"missing": 3})
+    with pytest.raises(CorruptError, match="with 3 cells missing, but"):
+        require(WHOLE.model_copy(update={"metrics": {**WHOLE.metrics, "forgetting": fewer}}), metrics())
 
 
 def test_a_cell_that_was_raised_no_longer_gives_the_metric() -> None:

@@ -53,7 +53,7 @@ def test_a_record_that_was_raised_and_named_anew_is_rejected_too(board: Path) ->
     path.unlink()
     records.put(board, "lora", json.dumps(value).encode())
     assert names(board) == ["bottleneck"]
-    assert "its average_accuracy is 0.999, but" in rejected(board)
+    assert "its average_accuracy is 0.999 with" in rejected(board)
 
 
 def test_a_half_written_record_is_rejected_and_a_hidden_file_is_not_looked_at(board: Path) -> None:
@@ -112,6 +112,18 @@ def test_a_tie_is_marked(tmp_path: Path) -> None:
     text = page.render(open_board(made.board(tmp_path, {"a": {}, "b": {"recipe": {}}})))
     assert "| 1 (tie) | b |" in text
     assert "0.0 (0.0 to 0.0), inside the noise" in text
+
+
+def test_failures_and_states_of_the_code_are_said(tmp_path: Path) -> None:
+    rows = {"a": {}, "b": {"code": "newer"}}
+    text = page.render(open_board(made.board(tmp_path, rows)))
+    assert "made with 2 states of the package's source" in text
+    assert "finished with failures" not in text
+    for path in (tmp_path / "board").glob("records/a/*.json"):
+        data = path.read_bytes().replace(b'"status": "finished"', b'"status": "finished with failures"')
+        path.unlink()
+        records.put(tmp_path / "board", "a", data)
+    assert "Of row a 6 runs finished with failures." in page.render(open_board(tmp_path / "board"))
 
 
 def test_published_numbers_stand_apart_with_their_source(board: Path) -> None:
