@@ -8,7 +8,7 @@ from importlib import import_module
 
 from continual.errors import ContinualError, one_line
 
-COMMANDS = ("run", "sweep", "store", "orders", "board")
+COMMANDS = ("run", "sweep", "compare", "store", "orders", "board")
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
@@ -17,6 +17,7 @@ continual: small modules on one frozen encoder: learned, stored, composed, measu
   continual run -m key=a,b …                   the same for every combination
   continual sweep                              list the sweeps that come with it
   continual sweep NAME [key=value] …           run each job of one that is not finished, and say how each ended
+  continual compare A B                        run A less run B, cell by cell, with paired tests on the same rows
   continual store [FOLDER]                     list the stored modules and verify each of them
   continual store merge RULE NAME NAME … --as NAME   one new module out of several, without training
   continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
