@@ -65,9 +65,10 @@ def _identity(record: Record) -> Iterator[str]:
         if said != chose:
             yield f"its {key} is {said!r}, but {chose!r} was chosen"
     try:
+        canonical(record.config)  # what a row is told by, beside the choices
         expected = sha256(canonical(choices))[:16]
     except ValueError:
-        expected = "none: they are not finite"
+        expected = "none: something in its configuration is not finite"
     if record.id != expected:
         yield f"its id is {record.id}, but that of its choices is {expected}"
 

@@ -98,6 +98,8 @@ def _verify(arguments: Sequence[str]) -> int:
 
     board = open_board(given.board)
     rows = {standing.row.name: standing.row for standing in board.standings}
+    if not rows:
+        raise ContinualError(f"{given.board} has no whole row yet: continual board add {given.board} RUN …")
     if given.row not in rows:
         raise unknown("row", given.row, rows)
     jobs = {f"{seed}/{order}": (seed, order) for seed, order in board.rules.jobs}

@@ -18,6 +18,7 @@ from continual.errors import ContinualError
 
 from . import made
 
+# Their schema as it is in every-eval-ever 0.3.0 on PyPI, unedited, with its licence.
 SCHEMA = json.loads((Path(__file__).parent / "every_eval_ever" / "eval.schema.json").read_text(encoding="utf-8"))
 
 

@@ -50,10 +50,11 @@ def test_what_does_not_fit_together_is_said(record: Record, why: str) -> None:
         require(record, metrics())
 
 
-def test_choices_that_are_not_finite_have_no_id() -> None:
-    config = {"choices": {**WHOLE.config["choices"], "recipe": {"lr": float("nan")}}}
+@pytest.mark.parametrize("where", ["choices", "target"])
+def test_a_configuration_that_is_not_finite_has_no_id(where: str) -> None:
+    odd = {"choices": {**WHOLE.config["choices"], "recipe": {"lr": float("nan")}}, "target": float("inf")}
     with pytest.raises(CorruptError, match="not finite"):
-        require(WHOLE.model_copy(update={"config": config}), metrics())
+        require(WHOLE.model_copy(update={"config": {**WHOLE.config, where: odd[where]}}), metrics())
 
 
 @pytest.mark.parametrize("name", ["average_accuracy", "forgetting"])

@@ -184,6 +184,11 @@ def test_the_command_ends_with_1_where_a_record_was_edited(board: Path, command:
     assert "edited" in (board / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
+def test_a_board_without_rows_has_none_to_verify(tmp_path: Path, command: Callable) -> None:
+    ended = command("board", "verify", made.board(tmp_path, {}), "lora")
+    assert (ended.code, "has no whole row yet" in ended.err) == (1, True)
+
+
 def test_a_folder_that_is_no_board_is_an_error_of_one_line(tmp_path: Path, command: Callable) -> None:
     ended = command("board", tmp_path / "nowhere")
     assert ended.code == 1
