@@ -40,14 +40,7 @@ def freeze(
 
     Raises ContinualError for what is unknown, cannot be read, or cannot be frozen.
     """
-    try:
-        named(name)
-    except ValueError as error:
-        raise ContinualError(f"board {error}") from None
-    if metric not in metrics():
-        raise unknown("metric", metric, metrics())
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ContinualError(f"seeds: expected at least one, each once, got {list(seeds)}")
+    _check(name, metric, seeds)
     refuse_arguments(experiment)
     keys, overrides = _keys(experiment), _orders(orders)
     with _composed([[*experiment, *([override] if override else [])] for override in overrides]) as built:
@@ -69,6 +62,18 @@ def freeze(
         seeds=list(seeds),
         orders=found,
     )
+
+
+def _check(name: str, metric: str, seeds: Sequence[int]) -> None:
+    """What can be said before anything is read."""
+    try:
+        named(name)
+    except ValueError as error:
+        raise ContinualError(f"board {error}") from None
+    if metric not in metrics():
+        raise unknown("metric", metric, metrics())
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ContinualError(f"seeds: expected at least one, each once, got {list(seeds)}")
 
 
 def _order(name: str, override: str | None, parts: Parts) -> Order:

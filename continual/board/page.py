@@ -16,18 +16,9 @@ from continual.uncertainty import Interval
 
 NOISE = "inside the noise"
 HEAD = (
-    "rank",
-    "row",
-    "strategy",
-    "method",
-    "points",
-    "95 % interval",
-    "over the row above",
-    "trained",
-    "kB",
-    "seconds",
+    *("rank", "row", "strategy", "method"),
+    *("points", "95 % interval", "over the row above", "trained", "kB", "seconds"),
 )
-
 LEGEND = (
     "The interval is about the mean over all seeds and orders that could have been drawn. Each row is compared with "
     "the row above it, run by run on the same seeds and orders; where that difference is inside the noise the two "
@@ -58,9 +49,8 @@ def over(difference: Interval | None) -> str:
         return MISSING
     if difference.runs == 1:
         return f"{points(difference.mean, sign=True)}, {NOISE}: one run"
-    return f"{points(difference.mean, sign=True)} ({_bounds(difference, sign=True)})" + (
-        f", {NOISE}" if difference.verdict == "undecided" else ""
-    )
+    noise = f", {NOISE}" if difference.verdict == "undecided" else ""
+    return f"{points(difference.mean, sign=True)} ({_bounds(difference, sign=True)}){noise}"
 
 
 def bounds(score: Interval) -> str:
@@ -90,7 +80,7 @@ def _about(rules: Rules) -> str:
     orders = table(
         ("order", "tasks"), [(said(order.name), ", ".join(map(said, order.tasks))) for order in rules.orders]
     )
-    better = "lower is better" if metric.loss else "higher is better"
+    better = "lower is better, differences are turned" if metric.loss else "higher is better"
     return (
         f"{title(metric.name)} (`{metric.definition}`), percent points, {better}: {said(metric.says)}. "
         f"Stream {said(rules.stream)}, scenario {said(rules.scenario)}. "
