@@ -31,7 +31,7 @@ LAYERS = [
     "drive",
     "build",
     "grouped",
-    "sweep reopen",
+    "sweep reopen board",
     "command",
     "cli",
     "__main__ __init__",
