@@ -26,17 +26,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from continual.cli import COMMANDS
-from continual.report import dashboard
 from continual.report.scan import scan
 from continual.task_streams import quickstart, toy
 from tests import running
-from tests.report import sample
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+FOLDER = ROOT / "docs" / "guides"
 CLONE = "new-method"
 """The guide that begins in a clone of the repository, and runs in processes of its own."""
-GUIDES = [page for page in sorted(DOCS.glob("*.md")) if page.name != "README.md"]
+GUIDES = sorted(FOLDER.glob("*.md"))
+Typed = Callable[[str], running.Ended | None]
+"""Types a line of a shell: how it ended; None where it was left out."""
 LATER = ("dash",)
 """Commands that guides speak of before they are there: until then their lines are not run."""
 BLOCK = re.compile(
@@ -102,35 +102,48 @@ def blocks(page: Path) -> list[Block]:
     return [Block(**{key: value or "" for key, value in match.groupdict().items()}) for match in found]
 
 
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("page", [page for page in GUIDES if page.stem != CLONE], ids=lambda page: page.stem)
-def test_a_guide_runs_as_it_is_printed(page: Path, command: Callable, capsys: pytest.CaptureFixture) -> None:
-    def typed(line: str) -> running.Ended | None:
-        name, *words = shlex.split(line)
+@pytest.fixture
+def typed(command: Callable[..., running.Ended]) -> Typed:
+    """A line as a shell takes it; ``continual`` in this process."""
+
+    def line(text: str) -> running.Ended | None:
+        name, *words = shlex.split(text)
         if name != "continual":
-            return apart(line, Path.cwd())
+            return apart(text, Path.cwd())
         if words[0] in LATER and words[0] not in COMMANDS:
             return None
         return command(*filled(words))
 
-    follow(page, typed, capsys)
+    return line
 
 
 @pytest.mark.usefixtures("small")
-def test_the_guide_of_a_clone_runs_in_one(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_runs_as_it_is_printed(page: Path, typed: Typed, capsys: pytest.CaptureFixture) -> None:
+    if page.stem == CLONE:
+        typed = cloned(Path.cwd())
+    follow(page, typed, capsys)
+    if page.stem == "read-the-dashboard":
+        made = [path.read_text(encoding="utf-8") for path in Path.cwd().rglob("dashboard.html")]
+        headings = {heading for text in made for heading in re.findall(r"<h2>(.*?)</h2>", text)}
+        assert len(headings) > 5
+        assert [heading for heading in headings if heading not in page.read_text(encoding="utf-8")] == []
+
+
+def cloned(folder: Path) -> Typed:
+    """Lines that are typed in a clone of the repository, which the folder becomes."""
     for name in ("continual", "conf", "task_streams", "hydra_plugins", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     for name in ("conf", "task_streams"):
-        if not (tmp_path / "continual" / name).exists():  # as the package finds them where it is installed
-            (tmp_path / "continual" / name).symlink_to(Path("..") / name)
-    put(tmp_path / "bin" / "continual", f'#!/bin/sh\nexec {sys.executable} -m continual "$@"\n')
-    (tmp_path / "bin" / "continual").chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    follow(DOCS / f"{CLONE}.md", lambda line: apart(line, tmp_path), capsys)
+        if not (folder / "continual" / name).exists():  # as the package finds them where it is installed
+            (folder / "continual" / name).symlink_to(Path("..") / name)
+    put(folder / "bin" / "continual", f'#!/bin/sh\nexec {sys.executable} -m continual "$@"\n')
+    (folder / "bin" / "continual").chmod(0o755)
+    return lambda line: apart(line, folder)
 
 
-def follow(page: Path, typed: Callable[[str], running.Ended | None], capsys: pytest.CaptureFixture) -> None:
+def follow(page: Path, typed: Typed, capsys: pytest.CaptureFixture) -> None:
     """Do what the page says, in the current folder."""
     shown: str | None = ""
     names = {"__name__": page.stem}
@@ -187,16 +200,16 @@ def bare(line: str) -> str:
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_every_link_of_a_guide_resolves(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (DOCS / link).exists()] == []
+    assert [link for link in links if "://" not in link and not (FOLDER / link).exists()] == []
 
 
 def test_the_list_of_guides_has_each_of_them() -> None:
-    text = (DOCS / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\(([\w-]+\.md)\)", text)) == {page.name for page in GUIDES}
+    text = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(guides/([\w-]+\.md)\)", text)) == {page.name for page in GUIDES}
 
 
 def test_every_number_of_a_table_is_in_one_line_of_the_record_that_the_page_names() -> None:
-    text = (DOCS / "choose-composition.md").read_text(encoding="utf-8")
+    text = (FOLDER / "choose-composition.md").read_text(encoding="utf-8")
     tables = TABLE.findall(text)
     assert len(tables) == 6
     for source, table in tables:
@@ -206,7 +219,7 @@ def test_every_number_of_a_table_is_in_one_line_of_the_record_that_the_page_name
 
 
 def test_no_number_stands_outside_of_the_tables_that_are_held_against_records() -> None:
-    text = (DOCS / "choose-composition.md").read_text(encoding="utf-8")
+    text = (FOLDER / "choose-composition.md").read_text(encoding="utf-8")
     assert re.findall(r"\d+\.\d+", TABLE.sub("", text)) == []
 
 
@@ -219,10 +232,3 @@ def lines_of(source: Path) -> list[set[str]]:
 
 def cells(row: str) -> set[str]:
     return {cell.strip() for cell in row.strip().strip("|").split("|")} - {""}
-
-
-def test_every_part_of_the_page_of_a_run_is_explained() -> None:
-    text = (DOCS / "read-the-dashboard.md").read_text(encoding="utf-8")
-    headings = re.findall(r"<h2>(.*?)</h2>", dashboard.render(sample.record()))
-    assert len(headings) > 5
-    assert [heading for heading in headings if heading not in text] == []
