@@ -171,16 +171,17 @@ def apart(line: str, clone: Path) -> running.Ended:
 
 
 def filled(words: list[str]) -> list[str]:
-    """With runs for RUN, of one seed and order and of different strategies, and files for a pattern that has some."""
-    runs = iter({run.record.strategy: str(run.path.parent) for run in reversed(same())}.values())
+    """With runs for RUN, of different strategies on the first seed and order, and files for a pattern that has some."""
+    runs = iter(of_each_strategy().values())
     given = [next(runs) if word == "RUN" else word for word in words]
     return [path for word in given for path in (sorted(glob.glob(word)) or [word])]
 
 
-def same() -> list[Any]:
-    runs = scan([Path("runs")]).runs if Path("runs").is_dir() else ()
-    drawn = [(run.record.seed, [task.name for task in run.record.tasks]) for run in runs]
-    return [run for run, one in zip(runs, drawn, strict=True) if one == drawn[0]]
+def of_each_strategy() -> dict[str, str]:
+    """Strategy -> the folder of its run on the first seed and order that are there."""
+    found = [run.record for run in scan([Path("runs")]).runs] if Path("runs").is_dir() else []
+    drawn = sorted((run.seed, [task.name for task in run.tasks], run.strategy, run.id) for run in found)
+    return {strategy: f"runs/{name}" for *draw, strategy, name in drawn if draw == [*drawn[0][:2]]}
 
 
 def printed(wanted: str, shown: str) -> None:
