@@ -14,9 +14,10 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from continual.allocator import keep_memory
+from continual.ended import Begun, Ended, close, endings
 from continual.errors import ContinualError, one_line, unknown
+from continual.metric.base import metrics
 from continual.secret import refuse_arguments
-from continual.sweep import Begun, Ended, check, close, endings
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -92,7 +93,7 @@ def _ended(config: DictConfig, which: tuple[str, ...] | None = None, direction: 
     """Run one configuration: a job of a sweep where its overrides are given. A failure is an end like another."""
     keep_memory()
     try:
-        check(direction, config.objective)
+        _check(direction, config.objective)
         return _job(config, which)
     except ContinualError as error:
         print(f"continual run: {one_line(str(error))}", file=sys.stderr)
@@ -102,6 +103,13 @@ def _ended(config: DictConfig, which: tuple[str, ...] | None = None, direction: 
     except Exception as error:
         traceback.print_exc()
         return Ended(which or (), "failed", why=f"a bug, please report it: {type(error).__name__}: {error}")
+
+
+def _check(direction: object, objective: str) -> None:
+    """A sweeper that searches looks for the best: Optuna minimizes where it is not told otherwise."""
+    metric = metrics().get(objective)
+    if metric is not None and not metric.loss and str(getattr(direction, "name", direction)) == "minimize":
+        raise ContinualError(f"the highest {objective} is the best: set hydra.sweeper.direction=maximize")
 
 
 def _job(config: DictConfig, which: tuple[str, ...] | None) -> Ended:
@@ -115,7 +123,9 @@ def _job(config: DictConfig, which: tuple[str, ...] | None) -> Ended:
     show(record)
     print(f"\nrecord     {folder / 'run.json'}\ndashboard  {folder / 'dashboard.html'}\nmodules    {parts.store}")
     if which is None:
-        print(f"next       continual dash {quote(str(parts.runs))}\n           continual store {quote(str(parts.store))}")
+        print(
+            f"next       continual dash {quote(str(parts.runs))}\n           continual store {quote(str(parts.store))}"
+        )
     objective = parts.config["objective"]
     value = record.metrics[objective].value if objective in record.metrics else None
     if record.status != "finished":
@@ -130,7 +140,9 @@ def _mended(error: Exception) -> ContinualError:
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if extra := EXTRAS.get(group, {}).get(option):
-            return ContinualError(f'{group}={option} needs a plugin of Hydra: pip install "continual-adapters[{extra}]"')
+            return ContinualError(
+                f'{group}={option} needs a plugin of Hydra: pip install "continual-adapters[{extra}]"'
+            )
         files = files_of("continual.conf").joinpath(group)
         if files.is_dir():
             return unknown(group, option, [Path(file.name).stem for file in files.iterdir()])
