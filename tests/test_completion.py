@@ -121,7 +121,7 @@ compdef() { print -r -- "compdef $@" }
 _files() { print -r -- "files" }
 compadd() {
     while [[ $1 != -- && $1 != -a ]]; do shift; done
-    [[ $1 == -a ]] && print -r "open ${(P)2}" || print -r "$@"
+    [[ $1 == -a ]] && print -r -- "open ${(P)2}" || print -r -- "whole ${@[2,-1]}"
 }
 eval "$(continual completion zsh)"
 words=(continual run metho); CURRENT=3; _continual
@@ -135,7 +135,7 @@ def test_zsh_completes_whole_words_and_asks_for_files_where_it_knows_none(tmp_pa
     lines = shell(["zsh", "-f", "-c", ZSH], tmp_path).splitlines()
     assert lines == [
         "compdef _continual continual",
-        *("open method. method=", "--"),
-        *("open ", "-- method=bottleneck"),
+        *("open method. method=", "whole "),
+        *("open ", "whole method=bottleneck"),
         "files",
     ]

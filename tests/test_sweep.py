@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_module
 import continual.conf
 from continual import folder, sweep
 from continual.ended import Ended, close, endings
+from continual.logs.wandb import WandB
 from continual.report.record import load
 from tests import running
 
@@ -136,12 +137,9 @@ def test_jobs_in_processes_of_their_own_end_as_they_would_in_this_one(
     given = [*TINY, f"encoder.name={encoder}", "composition=[]", "method.reduction_factor=-1,2,4"]
     ended = running.command(tmp_path, "run", "-m", f"hydra/launcher={launcher}", *given)
     assert ended.returncode == 1, ended.stderr
-    lines = ended.stdout.rstrip("\n").split("\n\n")[-2].splitlines()
-    assert [line.split(",")[-1].split(": ")[1] if "failed" in line else line.split(", ")[-1] for line in lines] == [
-        "failed",
-        "finished",
-        "finished",
-    ]
+    failed, *others = ended.stdout.strip().split("\n\n")[-2].splitlines()
+    assert failed.startswith("method.reduction_factor=-1: failed: method.reduction_factor must be at least 1")
+    assert [line.endswith(", finished") for line in others] == [True, True]
     assert len({load(path).id for path in tmp_path.glob("runs/*/run.json")}) == 2
     assert len(list(tmp_path.glob("runs/.hydra/*/*.job.json"))) == 3
     assert len(list(tmp_path.glob("runs/.hydra/*"))) == 1
@@ -182,6 +180,18 @@ def test_a_plugin_that_is_not_there_is_named_with_its_extra(command: Command, mo
         assert re.search(
             rf'hydra/{group}={name} needs a plugin of Hydra: pip install "continual-adapters\[\w+\]"', ended.err
         )
+
+
+@pytest.mark.parametrize(("more", "count"), [(["-m", "seed=0,1"], 2), (["seed=0"], 1)])
+def test_the_jobs_of_a_sweep_are_one_group_of_wandb_and_a_run_alone_is_of_none(
+    command: Command, encoder: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], count: int
+) -> None:
+    groups: list[str | None] = []
+    monkeypatch.setattr(WandB, "open", lambda self, *_: groups.append(self.group) or ())
+    ended = command("run", *more, "logger=wandb", *TINY, f"encoder.name={encoder}", "composition=[]")
+    assert ended.code == 0
+    swept = [path.name for path in Path("runs").glob(".hydra/*")]
+    assert groups == (swept * count if count > 1 else [None])
 
 
 # The page about sweeps
