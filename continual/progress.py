@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as Bars
 
 from continual.later import Later
+from continual.report.grid import plain
 
 DAY = 86400.0
 
@@ -41,10 +42,10 @@ class Progress(ProgressBar):
         """A run begins, or goes on, with so many stages behind it."""
         self._done = done
         # Of jobs in processes side by side the bars would be drawn over each other.
-        if not self.console.is_terminal or self.console.quiet or current_process().name != "MainProcess":
+        if not self.console.is_terminal or current_process().name != "MainProcess":
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names are nobody's markup
             BarColumn(bar_width=28),
             TextColumn("{task.fields[shown]}"),
             TimeElapsedColumn(),
@@ -59,7 +60,7 @@ class Progress(ProgressBar):
 
     def begin(self, title: str, stages: int = 1, started: float | None = None) -> None:
         """Name what is learned next, for example "learn 2/4 rotten-tomatoes", or has been since ``started``."""
-        self.title, self._stages = title, stages
+        self.title, self._stages = plain(title), stages
         self.started = time.perf_counter() if started is None else started
 
     def end(self, outcome: str) -> None:
@@ -92,7 +93,8 @@ class Progress(ProgressBar):
         done, steps = batch_idx + 1, int(trainer.num_training_batches)
         if self._loss is not None and self._loss.arrived:  # a device is not waited for
             self._loss, self._shown = None, f", loss {self._loss.read().item():.3f}"
-        if self._loss is None and done % trainer.log_every_n_steps == 0:
+        every = int(trainer.log_every_n_steps)  # pyright: ignore[reportAttributeAccessIssue]
+        if self._loss is None and done % every == 0:
             losses = [value for name, value in trainer.callback_metrics.items() if name.endswith("/loss")]
             self._loss = Later(torch.stack(losses).mean()) if losses else None
         self._bars.update(self._task, completed=done, shown=f"{done}/{steps} steps{self._shown}")

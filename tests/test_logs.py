@@ -232,6 +232,14 @@ def _has_the_modules(found: list[Any], record: dict[str, Any]) -> None:
     assert [bool(module["parents"]) for module in record["modules"]] == [False] * 4 + [True]
 
 
+def test_modules_that_diverged_are_in_no_store_and_in_no_logger(tmp_path: Path) -> None:
+    _, record = logged(tmp_path, Nothing())
+    first, *others = record.modules
+    gone = record.model_copy(update={"modules": [first.model_copy(update={"digest": ""}), *others]})
+    assert base.stored(record) == [first, *others]
+    assert base.stored(gone) == others
+
+
 class Online:
     """As much of a W&B run as has a part in lineage."""
 

@@ -89,6 +89,14 @@ def test_what_is_left_of_a_run_that_goes_on_is_counted_from_where_it_stood() -> 
     assert "4/4 stages" in shown(console)
 
 
+def test_a_name_is_shown_as_text_whatever_is_in_it() -> None:
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 1)
+    step(bars, 1, torch.tensor(0.5), "learn 1/1 [/bold]\x1b[31m[red]x")
+    assert "learn 1/1 [/bold]\ufffd[31m[red]x " in shown(console)
+
+
 class Waiting(TorchDispatchMode):
     """Where the host asks a tensor for a number."""
 
@@ -108,12 +116,12 @@ def test_a_loss_that_has_not_arrived_is_not_waited_for(monkeypatch: pytest.Monke
     assert "loss" not in shown(console)
 
 
-def step(bars: Progress, steps: int, loss: torch.Tensor) -> None:
+def step(bars: Progress, steps: int, loss: torch.Tensor, title: str = "learn 1/1 toy-0") -> None:
     """A training of so many steps, as Lightning tells of it."""
     metrics = {"learn/toy-0/loss": loss}
     trainer: Any = SimpleNamespace(num_training_batches=steps, log_every_n_steps=1, callback_metrics=metrics)
     module: Any = None
-    bars.begin("learn 1/1 toy-0")
+    bars.begin(title)
     bars.on_train_start(trainer, module)
     for index in range(steps):
         bars.on_train_batch_end(trainer, module, None, None, index)
