@@ -47,7 +47,16 @@ def test_on_a_terminal_the_stream_has_a_bar_of_all_its_stages(seen: str) -> None
 
 def test_on_a_terminal_the_task_at_hand_has_a_bar_with_its_loss_and_what_is_left(seen: str) -> None:
     for title, steps in (("learn 1/3 toy-0", 8), ("compose fusion of 3 modules for toy-2", 4)):
-        assert re.search(rf"{title} +[━╸╺ ]+ {steps}/{steps} steps, loss \d\.\d+ 0:00:0\d left 0:00:00", seen)
+        assert re.search(rf"{title} +[━╸╺ ]+ {steps}/{steps} steps, loss \d\.\d+ 0:00:00 left", seen)
+
+
+def test_on_a_narrow_terminal_the_name_is_cut_and_no_number() -> None:
+    console = Console(force_terminal=True, file=StringIO(), width=80)
+    bars = Progress(console)
+    bars.plan("a-stream-with-a-very-long-name", 12)
+    step(bars, 1000, torch.tensor(0.5), "compose fusion of 12 modules for tweet-sentiment")
+    assert re.search(r"compose fusion of 12 m… ━{12} 1000/1000 steps, loss 0\.500 0:00:00 left", shown(console))
+    assert re.search(r"a-stream-with-a-very-l… \S+ 0/12 stages +\S+ left", shown(console))
 
 
 def test_the_lines_of_a_run_stand_above_the_bars(seen: str) -> None:
