@@ -13,6 +13,7 @@ from importlib.metadata import version
 from continual import certificate, head
 from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
+from continual.evaluate import score_name
 from continual.metric.base import measure
 from continual.report import dashboard
 from continual.report.record import CellFacts, EncoderFacts, Metric, Record, Routing, TaskFacts, save
@@ -95,7 +96,7 @@ def _task(session: Session, task: Task) -> TaskFacts:
         source=task.source,
         digest=task.digest,
         head=task.head,
-        score=task.score or kind.scores[0],
+        score=score_name(task),
     )
 
 

@@ -1,0 +1,74 @@
+"""Rows by their mean over runs, each compared with the row above it on the same seeds and orders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from continual.board.records import Entry
+from continual.board.rules import Job, Rules
+from continual.uncertainty import Interval, crossed, differences, student
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one set of choices, and of each the board's metric."""
+
+    name: str
+    runs: dict[Job, Entry]
+    values: dict[Job, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row in its place.
+
+    rank   shared with the row above where the difference is undecided; the next one counts all rows before it
+    score  mean over the runs; of one run the interval is without bounds
+    over   the row's values less those of the row above, run by run, the better being above 0; None of the first row
+    """
+
+    rank: int
+    row: Row
+    score: Interval
+    over: Interval | None
+
+    @property
+    def tie(self) -> bool:
+        """With the row above: the difference is inside the noise."""
+        return self.over is not None and self.over.verdict == "undecided"
+
+
+def interval(values: Mapping[Job, float]) -> Interval:
+    """Of the mean over all seeds and orders that could have been drawn.
+
+    Several of both: ``crossed``. Several of one: ``student``. A single run says nothing of others.
+
+    >>> interval({(0, "a"): 0.5})
+    Interval(mean=0.5, low=-inf, high=inf, runs=1)
+    """
+    seeds, orders = ({job[side] for job in values} for side in (0, 1))
+    if len(seeds) > 1 and len(orders) > 1:
+        return crossed({(seed, order): value for (seed, order), value in values.items()})
+    if len(values) > 1:
+        return student(list(values.values()))
+    return Interval(next(iter(values.values())), -math.inf, math.inf, 1)
+
+
+def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
+    """Rows that have all their runs: the best first; of equal means by name."""
+    sign = -1 if rules.formula().loss else 1
+    scored = [(row, interval(row.values)) for row in rows]
+    scored.sort(key=lambda item: (-sign * item[1].mean, item[0].name))
+    found = list[Standing]()
+    for place, (row, score) in enumerate(scored, 1):
+        above = found[-1] if found else None
+        over = None if above is None else _over(row.values, above.row.values, sign)
+        tied = above is not None and over is not None and over.verdict == "undecided"
+        found.append(Standing(above.rank if above and tied else place, row, score, over))
+    return found
+
+
+def _over(ours: Mapping[Job, float], theirs: Mapping[Job, float], sign: int) -> Interval:
+    return interval({job: sign * value for job, value in differences(ours, theirs).items()})

@@ -1,0 +1,35 @@
+"""What a person reads of a board on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from continual.board.page import bounds, over
+from continual.board.standings import Board
+from continual.report.grid import plain, points, title
+
+
+def show(board: Board, console: Console | None = None) -> None:
+    """Print rows, published numbers in grey, and what is rejected; scores and differences in percent points."""
+    console, rules = console or Console(), board.rules
+    console.print(Text(f"{plain(rules.name)}: {plain(rules.asks)}", style="bold"))
+    heading = f"{title(rules.formula().name)} of {len(rules.jobs)} runs a row ({len(rules.seeds)} seeds"
+    console.print(Text(f"{heading} × {len(rules.orders)} orders of {plain(rules.stream)})\n", style="dim"))
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    grid.add_column("rank", justify="right", no_wrap=True)
+    grid.add_column("row", overflow="fold")
+    grid.add_column("points", justify="right", no_wrap=True)
+    grid.add_column("95 %", justify="right", no_wrap=True)
+    grid.add_column("over the row above", overflow="fold")
+    for standing in board.standings:
+        rank = f"{'=' if standing.tie else ''}{standing.rank}"
+        cells = (points(standing.score.mean), bounds(standing.score), over(standing.over))
+        grid.add_row(rank, Text(standing.row.name), *map(Text, cells))
+    for row in board.published:
+        source = f"not run again here: {plain(row.source)}"
+        grid.add_row("", *(Text(cell, style="dim") for cell in (plain(row.name), points(row.value), "", source)))
+    console.print(grid if grid.row_count else Text("no row yet: continual board add"))
+    for skip in board.rejected:
+        console.print(Text(f"{plain(skip.path.as_posix())}: {plain(skip.why)}", style="red", overflow="fold"))
