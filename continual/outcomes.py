@@ -1,5 +1,5 @@
 """What came of each test row, beside the ledger: the statistics whose sum is a cell's score, so that two runs can be
-compared on the same rows (``versus.py``) without answering again.
+compared on the same rows (``report/versus.py``) without answering again.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=HERE / "work", help="runs and their modules")
     parser.add_argument("--jobs", type=int, default=1, help="how many at once")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--cards", type=int, default=1, help="GPUs to deal them over")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
     given = parser.parse_args()
@@ -43,8 +44,9 @@ def main() -> None:
     more = [*(["trainer=gpu"] if given.gpu else []), *given.set, "quiet=true", "paths.runs=runs", "paths.store=store"]
     given.work.mkdir(parents=True, exist_ok=True)
     jobs = [(log(given.work, row, job), overrides(rules, row, job, more)) for row, job in waiting]
+    cards = [str(number % given.cards) for number in range(len(jobs))]
     with ThreadPoolExecutor(given.jobs) as pool:
-        ended = list(pool.map(partial(make, given.work), *zip(*jobs, strict=True))) if jobs else []
+        ended = list(pool.map(partial(make, given.work), *zip(*jobs, strict=True), cards)) if jobs else []
     sys.exit(f"{ended.count(False)} runs failed" if not all(ended) else 0)
 
 
@@ -69,9 +71,9 @@ def finished(path: Path) -> bool:
     return bool(records) and (path.parent / records[-1]).exists()
 
 
-def make(work: Path, path: Path, arguments: Sequence[str]) -> bool:
+def make(work: Path, path: Path, arguments: Sequence[str], card: str) -> bool:
     """Paths are relative to ``work``: a record says nothing of the machine."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": card}
     if data := os.environ.get("CONTINUAL_DATA"):
         environment["CONTINUAL_DATA"] = str(Path(data).resolve())
     with path.open("wb") as out:

@@ -19,9 +19,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("theirs", metavar="B", help="another's")
     given = parser.parse_args(arguments)
     from continual.outcomes import Outcomes
+    from continual.report.differences import show
     from continual.report.scan import one
-    from continual.report.versus import show
-    from continual.versus import Side, versus
+    from continual.report.versus import Side, versus
 
     places = [Path(given.ours), Path(given.theirs)]
     folders = [place.parent if place.is_file() else place for place in places]

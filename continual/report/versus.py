@@ -1,111 +1,185 @@
-"""Two runs, one minus the other, as a person reads it on a terminal."""
+"""Two runs cell by cell: the difference of their scores on the same test rows, and whether chance explains it.
+
+Of one run each. What another seed or order would have done is in none of these intervals; for that, several runs are
+compared (``uncertainty.py``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import numpy as np
+from scipy.stats import binomtest
 
-from continual.report.grid import MISSING, asked, plain, points
-from continual.report.record import Record
-from continual.versus import LEVEL, Difference, Versus
+from continual import score as scores
+from continual.errors import ContinualError
+from continual.ledger import REFERENCES
+from continual.outcomes import Outcome, Outcomes
+from continual.report.record import CellFacts, Record
+from continual.score.base import Floats, Score, resampled, value
 
-WIDTH = len("+100.0*")
-GAP = 2
-
-
-def show(found: Versus, console: Console | None = None) -> None:
-    """Print the matrix of differences, the last row with its tests, and the compositions that both runs have."""
-    console = console or Console()
-    last = len(found.ours.tasks)
-    console.print(Text(f"A  {_named(found.ours)}\nB  {_named(found.theirs)}", style="bold"))
-    for warning in _warnings(found):
-        console.print(Text(f"note: {warning}", style="yellow"))
-    learned = [cell for cell in found.cells if cell.place.stage in ("zero", "learn")]
-    _matrix(found, learned, console)
-    rest = [cell for cell in found.cells if cell.place.stage not in ("zero", "learn", "oracle")]
-    final = [cell for cell in learned if cell.after == last]
-    _tests("After the last task, points", final, found.mean, console)
-    _tests("Compositions, points", rest, None, console, staged=True)
-    says = (
-        f"* more than chance on these rows: p < {LEVEL:g} by Holm over {found.tests} tests; 95 % intervals over rows."
-    )
-    console.print(Text(f"\n{says} One run each: seeds and orders are not in them.", style="dim"))
+LEVEL = 0.05
 
 
-def _named(record: Record) -> str:
-    what = f"{record.stream} · {record.strategy} · {record.method} on {record.encoder.name} · seed {record.seed}"
-    return plain(f"{what} · run {record.id}")
+class Side(NamedTuple):
+    """A run: its record, and the rows of its cells."""
+
+    record: Record
+    outcomes: Outcomes
 
 
-def _warnings(found: Versus) -> list[str]:
-    """What makes the comparison another than it seems."""
-    ours, theirs = found.ours, found.theirs
-    said = []
-    if ours.id == theirs.id:
-        said.append("both are the same run")
-    if ours.encoder.fingerprint != theirs.encoder.fingerprint:
-        said.append("the encoders are not the same")
-    if [task.name for task in ours.tasks] != [task.name for task in theirs.tasks]:
-        said.append("the tasks or their order differ: only moments at which the same tasks were learned are compared")
-    if ours.scenario != theirs.scenario:
-        said.append(f"the scenarios differ: {plain(ours.scenario)} and {plain(theirs.scenario)}")
-    if ours.code != theirs.code:
-        said.append("the runs were made by different versions of the package")
-    return said + sorted({f"some cells have no interval: {cell.why}" for cell in found.cells if cell.why})
+class Place(NamedTuple):
+    """Where a cell stands: its stage, the tasks that were learned by then, in whatever order, and the one tested."""
+
+    stage: str
+    learned: frozenset[str]
+    task: str
 
 
-def _matrix(found: Versus, cells: Sequence[Difference], console: Console) -> None:
-    """A minus B at each moment (rows) on each task (columns, by number), as many columns as the width takes."""
-    tasks = [task.name for task in found.ours.tasks]
-    at = {(cell.after, cell.place.task): cell for cell in cells}
-    moments = sorted({cell.after for cell in cells})
-    console.print(Text("\nA − B, points", style="bold"))
-    fit = max(1, (console.width - len("before any")) // (GAP + WIDTH))
-    for start in range(0, len(tasks), fit):
-        some = range(start, min(start + fit, len(tasks)))
-        grid = _grid("", *(str(column + 1) for column in some))
-        for after in moments:
-            name = f"after {after}" if after else "before any"
-            grid.add_row(name, *(_mark(at.get((after, tasks[column]))) for column in some))
-        console.print(grid)
-    legend = "   ".join(f"{number}\u00a0{plain(asked(task))}" for number, task in enumerate(found.ours.tasks, 1))
-    console.print(Text(legend, overflow="fold"))
+@dataclass(frozen=True)
+class Difference:
+    """Ours less theirs in one cell.
+
+    after        tasks learned by then; 0 before any
+    low, high    95 % interval of the difference: paired bootstrap over the n test rows; None where rows are not paired
+    p            two-sided, of no difference. Where a score is a share of rows, McNemar's exact test (1947): the
+                 binomial test of the rows that one side alone has right. Else the bootstrap's: twice the smaller share
+                 of resamples on a side of 0 (Efron & Tibshirani 1993, ch. 16)
+    decided      p is below 0.05 by Holm's procedure (1979) over all tests of the comparison, each counted once
+    why          there is no interval
+    """
+
+    place: Place
+    after: int
+    ours: float
+    theirs: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    decided: bool = False
+    why: str = ""
+
+    @property
+    def gain(self) -> float:
+        return self.ours - self.theirs
 
 
-def _mark(cell: Difference | None) -> Text:
-    if cell is None:
-        return Text(MISSING, style="dim")
-    sure = "*" if cell.decided else ""
-    return Text(points(cell.gain, True) + sure, style="bold" if sure else "")
+@dataclass(frozen=True)
+class Versus:
+    """tests: how many distinct ones Holm's procedure went over. mean: of the last row, over its paired tasks."""
+
+    ours: Record
+    theirs: Record
+    cells: tuple[Difference, ...]
+    tests: int
+    mean: Difference | None
 
 
-def _tests(
-    heading: str, cells: Sequence[Difference], mean: Difference | None, console: Console, staged: bool = False
-) -> None:
-    if not cells:
-        return
-    console.print(Text(f"\n{heading}", style="bold"))
-    grid = _grid("", "A", "B", "A − B", "95 %", "p")
-    for cell in cells:
-        name = f"{cell.place.stage} on {cell.place.task}" if staged else cell.place.task
-        grid.add_row(Text(plain(name)), *_numbers(cell))
-    if mean is not None:
-        grid.add_row("mean", *_numbers(mean))
-    console.print(grid)
+def versus(ours: Side, theirs: Side, seed: int = 0) -> Versus:
+    """All cells that both runs have, in our order.
+
+    Raises ContinualError where there is none: the runs are of other tasks.
+    """
+    there = dict(_places(theirs.record))
+    pairs = [(place, cell, there[place]) for place, cell in _places(ours.record) if place in there]
+    if not pairs:
+        names = [", ".join(task.name for task in side.record.tasks) for side in (ours, theirs)]
+        raise ContinualError(f"the runs have no cell in common: one is of {names[0]}, the other of {names[1]}")
+    tested: dict[tuple[str, str], Difference] = {}
+    cells = []
+    for place, mine, other in pairs:
+        both = (mine.key, other.key)
+        if both not in tested:
+            tested[both] = _difference(place, mine, other, ours.outcomes, theirs.outcomes, seed)
+        cells.append(replace(tested[both], place=place, after=len(place.learned)))
+    tests = {both: found.p for both, found in tested.items() if found.p is not None}
+    decided = holm(tests.values())
+    sure = {both for both, is_sure in zip(tests, decided, strict=True) if is_sure}
+    keys = [(mine.key, other.key) for _, mine, other in pairs]
+    cells = [replace(cell, decided=both in sure) for cell, both in zip(cells, keys, strict=True)]
+    return Versus(ours.record, theirs.record, tuple(cells), len(tests), _mean(pairs, ours, theirs, seed))
 
 
-def _numbers(cell: Difference) -> tuple[str, ...]:
-    between = MISSING if cell.low is None else f"{points(cell.low, True)} to {points(cell.high, True)}"
-    gain = points(cell.gain, True) + ("*" if cell.decided else "")
-    return points(cell.ours), points(cell.theirs), gain, between, MISSING if cell.p is None else f"{cell.p:.3f}"
+def holm(values: Iterable[float], level: float = LEVEL) -> list[bool]:
+    """Which of m hypotheses are rejected so that any false rejection has probability at most ``level`` (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03, 0.005])
+    [True, False, False, True]
+    """
+    ps = np.array([*values])
+    order = np.argsort(ps, kind="stable")
+    passed = np.logical_and.accumulate(ps[order] <= level / np.arange(len(ps), 0, -1))
+    return [bool(passed[rank]) for rank in np.argsort(order, kind="stable")]
 
 
-def _grid(first: str, *numbers: str) -> Table:
-    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
-    grid.add_column(Text(first), overflow="fold")
-    for head in numbers:
-        grid.add_column(Text(head), justify="right", no_wrap=True)
-    return grid
+def _places(record: Record) -> Iterable[tuple[Place, CellFacts]]:
+    names = [task.name for task in record.tasks]
+    for cell in record.cells:
+        if cell.score is not None and cell.stage not in REFERENCES:
+            yield Place(cell.stage, frozenset(names[: cell.after + 1]), names[cell.task]), cell
+
+
+def _difference(
+    place: Place, ours: CellFacts, theirs: CellFacts, mine: Outcomes, others: Outcomes, seed: int
+) -> Difference:
+    assert ours.score is not None
+    assert theirs.score is not None
+    plain = Difference(place, len(place.learned), ours.score, theirs.score, min(ours.n, theirs.n))
+    one, other = mine.get(ours.key), others.get(theirs.key)
+    if why := unpaired(one, other):
+        return replace(plain, why=why)
+    assert one is not None
+    assert other is not None
+    score = scores.named(one.score)
+    drawn = resampled(score, one.stats, other.stats, f"{seed}/{place.task}")
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return replace(plain, low=float(low), high=float(high), p=_p(score, one.stats, other.stats, drawn))
+
+
+def unpaired(one: Outcome | None, other: Outcome | None) -> str:
+    """Why two cells cannot be compared row by row; empty: they can."""
+    if one is None or other is None:
+        return "the rows of a side were not kept: run it again with this version"
+    if one.score != other.score:
+        return f"scores differ: {one.score} and {other.score}"
+    return "" if one.rows == other.rows else "the test rows are not the same"
+
+
+def _p(score: Score, ours: Floats, theirs: Floats, drawn: Floats) -> float:
+    if score.proportion:
+        mine, other = (score.total(stats) > 0.5 for stats in (ours, theirs))
+        alone, both = int((mine & ~other).sum()), int((mine ^ other).sum())
+        return float(binomtest(alone, both).pvalue) if both else 1.0
+    return _share(drawn)
+
+
+def _share(drawn: Floats) -> float:
+    side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return min(1.0, 2 * (1 + side) / (1 + len(drawn)))
+
+
+def _mean(
+    pairs: Sequence[tuple[Place, CellFacts, CellFacts]], ours: Side, theirs: Side, seed: int
+) -> Difference | None:
+    """Of the scores after the last task, over the tasks: the rows of each are resampled by themselves."""
+    last = frozenset(task.name for task in ours.record.tasks)
+    row = [(place, mine, other) for place, mine, other in pairs if place.stage == "learn" and place.learned == last]
+    drawn, found = [], []
+    for place, mine, other in row:
+        one, two = ours.outcomes.get(mine.key), theirs.outcomes.get(other.key)
+        if unpaired(one, two) or one is None or two is None:
+            return None
+        score = scores.named(one.score)
+        drawn.append(resampled(score, one.stats, two.stats, f"{seed}/{place.task}"))
+        found.append((value(score, one.stats), value(score, two.stats), len(one.stats)))
+    if not found:
+        return None
+    mean, theirs_mean = (float(np.mean([scored[side] for scored in found])) for side in (0, 1))
+    means = np.mean(drawn, axis=0)
+    low, high = np.percentile(means, [2.5, 97.5])
+    place = Place("learn", last, "")
+    n = sum(scored[2] for scored in found)
+    return Difference(place, len(last), mean, theirs_mean, n, float(low), float(high), _share(means))

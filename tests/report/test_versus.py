@@ -19,8 +19,8 @@ from continual.errors import ContinualError, CorruptError
 from continual.outcomes import Outcome, Outcomes
 from continual.report.record import Record, load, save
 from continual.report.scan import one
+from continual.report.versus import Side, Versus, holm, versus
 from continual.stream.base import Stream
-from continual.versus import Side, Versus, holm, versus
 from tests import running
 
 Command = Callable[..., running.Ended]
