@@ -216,13 +216,18 @@ def test_a_command_of_the_page_composes(words: list[str]) -> None:
 
 
 def test_the_agent_of_a_wandb_sweep_calls_a_run_that_composes() -> None:
-    """As W&B expands it: ``${args_no_hyphens}`` is key=value of each parameter."""
+    """The command is expanded by W&B's own code."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, make_launch_sweep_entrypoint
+
     content = yaml.safe_load((DOCS / "wandb.yaml").read_text(encoding="utf-8"))
     values = {
         key: given["values"][0] if "values" in given else given["min"] for key, given in content["parameters"].items()
     }
-    words = [f"{key}={value}" for key, value in values.items()]
-    called = [part for word in content["command"] for part in (words if word == "${args_no_hyphens}" else [word])]
+    arguments = create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    words, expanded = make_launch_sweep_entrypoint(arguments, content["command"])
+    assert words is not None
+    assert not any("$" in word for word in words)
+    called = [*words, *expanded]
     assert called[:2] == ["continual", "run"]
     with initialize_config_module("continual.conf", version_base="1.3"):
         config = compose("run", called[2:])
