@@ -76,7 +76,7 @@ def close(ended: Sequence[Ended], folder: Path, stopped: str = "") -> int:
     if len(failures) > 1:
         print(f"{len(failures)} jobs failed:", *map(one_line, failures), sep="\n  ", file=sys.stderr)
     if stopped:
-        print(one_line(stopped), file=sys.stderr)
+        print(f"{one_line(stopped)}\nthe same command goes on with what is not finished", file=sys.stderr)
     runs = list(dict.fromkeys(end.run for end in ended if end.run))
     if runs:
         above = dict.fromkeys(str(Path(run).parent) for run in runs)
