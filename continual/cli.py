@@ -8,7 +8,7 @@ from importlib import import_module
 
 from continual.errors import ContinualError, one_line
 
-COMMANDS = ("run", "sweep", "compare", "store", "orders", "board")
+COMMANDS = ("run", "sweep", "compare", "store", "orders", "board", "completion")
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
@@ -23,6 +23,7 @@ continual: small modules on one frozen encoder: learned, stored, composed, measu
   continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
   continual orders RUN [--orders N]                what a run of isolated modules had scored in other orders
   continual board BOARD                            a leaderboard: checked, ranked, written (new, add, verify, export)
+  eval "$(continual completion bash)"              groups, keys, runs and modules by Tab (zsh likewise)
   continual --version
 
 The first thing to type: continual run
