@@ -8,7 +8,7 @@ from importlib import import_module
 
 from continual.errors import ContinualError, one_line
 
-COMMANDS = ("run", "sweep", "store", "orders")
+COMMANDS = ("run", "sweep", "store", "orders", "dash")
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
@@ -21,6 +21,7 @@ continual: small modules on one frozen encoder: learned, stored, composed, measu
   continual store merge RULE NAME NAME … --as NAME   one new module out of several, without training
   continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
   continual orders RUN [--orders N]                what a run of isolated modules had scored in other orders
+  continual dash [RUN_OR_FOLDER …]              all runs on one page of figures; --live: while they go on
   continual --version
 
 The first thing to type: continual run

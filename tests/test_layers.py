@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types blocks captured typed secret activation later adamw allocator",
+    "errors files types blocks captured typed secret activation later adamw allocator curve",
     "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
     "counterfactual",
     "adapter",
@@ -31,7 +31,7 @@ LAYERS = [
     "drive",
     "build",
     "grouped",
-    "sweep reopen",
+    "sweep reopen live",
     "command",
     "cli",
     "__main__ __init__",

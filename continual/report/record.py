@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from continual.errors import CorruptError
 from continual.files import write_json
@@ -143,6 +143,7 @@ class Routing(Strict):
     temperature: float  # P(task|row) = softmax(score / temperature), after the last task
     tasks: list[int]  # that can be routed to
     rows: list[Route]
+    confusion: list[list[int]] = []  # test rows by own task and likeliest task, after the last; of before: none
 
 
 class Certificate(Strict):
@@ -161,7 +162,7 @@ class Record(Strict):
     id: str
     created: str
     seconds: float
-    status: Literal["finished", "finished with failures"]
+    status: Literal["begun", "finished", "finished with failures"]  # begun: of begun.json, see going.py
     warnings: list[str]
     stream: str
     stream_digest: str
@@ -185,6 +186,23 @@ class Record(Strict):
     versions: dict[str, str]
     code: str
     config: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Record:
+        """Whoever reads a record relies on it: what refers to a task finds it, and what belongs together is as long."""
+        tasks, routing = range(len(self.tasks)), self.routing
+        moments = range(-1, len(self.tasks))
+        lost = [cell for cell in self.cells if cell.task not in tasks or cell.after not in moments]
+        if routing is not None:
+            lost += [row for row in routing.rows if row.after not in tasks or row.task not in (None, *tasks)]
+            lost += [index for index in routing.tasks if index not in tasks]
+            if {len(routing.tasks)} < {len(routing.confusion), *map(len, routing.confusion)} - {0}:
+                raise ValueError("routing.confusion is not a row and a column for each of routing.tasks")
+        if lost:
+            raise ValueError(f"there are {len(tasks)} tasks, and this refers to another: {lost[0]!r}")
+        if odd := [w for w in self.weights if len(w.members) != len(w.mean)]:
+            raise ValueError(f"a mean for each member was expected, got {odd[0]!r}")
+        return self
 
 
 def save(record: Record, path: Path) -> None:

@@ -43,7 +43,7 @@ def scan(places: Iterable[Path]) -> Found:
     There is no index: the files are the truth, and a thousand are read in a second. A run that two places lead to is
     there once. Raises ContinualError for a place that does not exist.
     """
-    files = {file.resolve(): file for place in places for file in _files(place)}
+    files = {file.resolve(): file for place in places for file in candidates(place)}
     runs, skipped = list[Run](), list[Skipped]()
     for file in sorted(files.values()):
         try:
@@ -63,7 +63,7 @@ def one(place: Path) -> Record:
     return _read(place)
 
 
-def _files(place: Path) -> Iterator[Path]:
+def candidates(place: Path) -> Iterator[Path]:
     """What may be a record. A folder of a run without one is named by the record that it lacks."""
     if place.is_file():
         yield place
