@@ -119,9 +119,8 @@ def _routing(record: Record) -> str:
     heads = ["rows of", *map(Number, ("route", "answer", "answer, task given"))]
     found = [[name, points(row.route), points(row.total), points(row.oracle)] for name, row in routes(record)]
     says = f"Router {text(record.routing.router)}, in % of test rows: sent to their own task, and answered right."
-    return (
-        f'<section class="card wide" id="routing"><h2>Task not given</h2><p class="says">{says}</p>{table(heads, found)}</section>'
-    )
+    head = f'<h2>Task not given</h2><p class="says">{says}</p>'
+    return f'<section class="card wide" id="routing">{head}{table(heads, found)}</section>'
 
 
 def _modules(record: Record) -> str:

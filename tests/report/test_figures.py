@@ -97,9 +97,7 @@ def test_the_transfer_graph_has_the_change_of_every_pair_and_arrows_for_those_th
     run = record()
     shown = drawn("graph", run)
     score = {(cell.after, cell.task): cell.score or 0 for cell in run.cells if cell.stage in ("zero", "learn")}
-    changes = {
-        (FOUR[i], FOUR[j]): 100 * (score[i, j] - score[i - 1, j]) for i in range(4) for j in range(4) if i != j
-    }
+    changes = {(FOUR[i], FOUR[j]): 100 * (score[i, j] - score[i - 1, j]) for i in range(4) for j in range(4) if i != j}
     assert {row[:2]: row[2] for row in shown.rows} == pytest.approx(changes, abs=1e-3)
     arrows = [note for note in shown.layout["annotations"] if "arrowcolor" in note]
     assert len(arrows) == sum(abs(change) >= 0.1 for change in changes.values())
