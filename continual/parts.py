@@ -191,12 +191,12 @@ class Parts:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Over the source files that results depend on; how they are shown (report/) and called (cli) is left out.
+    """Over the source files that results depend on; how these are shown (report/, live.py) and called is left out.
 
     So are conf/ and task_streams/, which only an installed package has inside: choices and data have their own digests.
     """
     root = Path(continual.__file__).parent
-    left_out = {"report", "conf", "task_streams", "cli.py"}
+    left_out = {"report", "live.py", "command", "cli.py", "conf", "task_streams"}
     files = {path.relative_to(root): path for path in sorted(root.rglob("*.py"))}
     chosen = {name: path for name, path in files.items() if name.parts[0] not in left_out}
     return sha256(*(part for name, path in chosen.items() for part in (name.as_posix().encode(), path.read_bytes())))

@@ -135,8 +135,8 @@ def _arrow(record: Record, effect: Effect, most: float) -> dict[str, Any]:
     return {
         **{key: round(value, 4) for key, value in where.items()},
         **{"xref": "x", "yref": "y", "axref": "x", "ayref": "y", "text": "", "arrowhead": 2, "standoff": 5},
-        "arrowwidth": round(1 + 4 * share, 2),
-        "arrowsize": round(1 - 0.4 * share, 2),
+        "arrowwidth": round(1 + 3 * share, 2),
+        "arrowsize": round(1 - 0.3 * share, 2),
         "arrowcolor": COLOURS[0] if effect.change > 0 else COLOURS[1],
         "opacity": round(0.45 + 0.55 * share, 2),
         "hovertext": harmless(f"learning {of}: {points(effect.change, True)} on {on}"),
