@@ -6,8 +6,10 @@ time; a graph starts all of them at once.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -84,7 +86,7 @@ class Captured:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            with _nothing_dies(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 found = self._call(batch, *more)
         except RuntimeError as error:
             if "captur" not in str(error):  # as is memory that has run out
@@ -94,6 +96,18 @@ class Captured:
             return None
         self._pool = graph.pool()  # graphs that never run at the same time share their memory
         return _Recorded(graph, [*_tensors(batch), *more], found)
+
+
+@contextmanager
+def _nothing_dies() -> Iterator[None]:
+    """No cycle is collected meanwhile: it may hold an older graph, and freeing that spoils the one in the making."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _form(batch: Batch) -> object:

@@ -18,6 +18,7 @@ from continual.errors import ContinualError, unknown
 from continual.files import canonical, sha256
 from continual.ledger import Cell, Ledger
 from continual.method.base import Params
+from continual.outcomes import Outcome, Outcomes
 from continual.predict import answers, features
 from continual.score.base import Floats, Score, interval, value
 from continual.stream.base import Example, Rows, Task
@@ -62,10 +63,12 @@ class Evaluator:
         options: Evaluate,
         salt: str,
         seed: int,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self.model, self.reader, self.ledger, self.options = model, reader, ledger, options
         self.salt = salt  # what else a score depends on: encoder, pooling, length limit
         self.seed = seed
+        self.outcomes = outcomes  # where the rows of each cell are kept; None: nowhere
         self._few: dict[str, Sequence[Example]] = {}  # the same rows at every stage, so that they are read once
         self.forwarded = 0
 
@@ -85,6 +88,8 @@ class Evaluator:
     def cell(self, stage: str, after: int, index: int, task: Task, stats: Floats, key: str) -> Cell:
         """The score of a task's rows by its own head, with its interval."""
         score = score_of(task)
+        if self.outcomes is not None:
+            self.outcomes.put(key, Outcome(stats, score_name(task), task.tested))
         low, high = interval(score, stats, self.seed)
         mean, classes = recall(task, stats)
         scored = value(score, stats)
@@ -172,7 +177,12 @@ def recall(task: Task, stats: Floats) -> tuple[float | None, int]:
 
 def score_of(task: Task) -> Score:
     """How the task's answers are judged: by the score that it names, or that its head proposes."""
-    return scores.named(task.score or head.named(task.head).scores[0])
+    return scores.named(score_name(task))
+
+
+def score_name(task: Task) -> str:
+    """The name of that score."""
+    return task.score or head.named(task.head).scores[0]
 
 
 def _again(old: Cell, stage: str, after: int, index: int) -> Cell:

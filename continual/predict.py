@@ -19,6 +19,9 @@ from continual.types import Batch
 BATCH = 64
 """Rows of an evaluation batch; a constant, so that a score never depends on how a run was configured to train."""
 
+WIDE = 256
+"""The same on a GPU, of rows that are one unit each: a small encoder takes as long for fewer."""
+
 
 @torch.no_grad()
 def features(model: AdaptedEncoder, data: Encoded, member: int | None = None) -> Tensor:
@@ -66,7 +69,8 @@ def answers(model: AdaptedEncoder, bank: HeadBank, data: Encoded, member: int | 
 def forward_batches(model: AdaptedEncoder, data: Encoded, member: int | None) -> Iterator[tuple[Tensor, Batch]]:
     """Row numbers and batches, longest texts first, on the model's device; all rows answered by ``member``."""
     device, left = next(model.encoder.parameters()).device, len(data)
-    for rows in test_batches(data.lengths, BATCH):
+    size = WIDE if device.type == "cuda" and data.alone else BATCH
+    for rows in test_batches(data.lengths, size):
         batch = to(collate(data, rows), device)
         if member is not None:
             batch.member = torch.full((len(batch.inputs),), member, dtype=torch.long, device=device)

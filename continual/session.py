@@ -15,12 +15,13 @@ from continual.adapter import Adapter, flatten, fresh, generator, unflatten
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
-from continual.evaluate import Evaluator, score_of
+from continual.evaluate import Evaluator, score_name, score_of
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
 from continual.head.base import Head
 from continual.ledger import Ledger
 from continual.memories import Memories
 from continual.method.base import Described, Params
+from continual.outcomes import Outcomes
 from continual.parts import Parts
 from continual.predict import row_features
 from continual.report.record import Gain, Module, Record, Weights, load
@@ -80,7 +81,9 @@ class Session:
         if (self.journal or self.ledger.cells) and self.finished is None:
             self.warnings.append("the run was resumed: its seconds, rows and memory are those of the last process")
         salt = sha256(canonical([encoder.fingerprint, encoder.reading, encoder.pooling, encoder.max_length]))
-        self.evaluator = Evaluator(self.model, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed)
+        self.evaluator = Evaluator(
+            self.model, self.reader, self.ledger, self.parts.evaluate, salt, self.parts.seed, Outcomes(self.folder)
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -229,7 +232,7 @@ class Session:
         if module.valid_score is None:
             return f"DIVERGED, nothing stored: {module.why}"
         task = next(task for task in self.parts.stream.tasks if task.name == module.task)
-        name, points = task.score or head.named(task.head).scores[0], f"{100 * module.valid_score:.1f}"
+        name, points = score_name(task), f"{100 * module.valid_score:.1f}"
         valid = f"validation {points} %" if name == "accuracy" else f"validation {name} {points}"
         if module.why:
             return f"DIVERGED, {module.why}: kept as it was before, {valid}"

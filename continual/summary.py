@@ -13,6 +13,7 @@ from importlib.metadata import version
 from continual import certificate, head
 from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
+from continual.evaluate import score_name
 from continual.files import write_json
 from continual.metric.base import measure
 from continual.report import dashboard
@@ -110,7 +111,6 @@ def _record(session: Session, started: float, routing: Routing | None) -> Record
 
 
 def _task(task: Task, truncated: int) -> TaskFacts:
-    kind = head.named(task.head)
     return TaskFacts(
         name=task.name,
         labels=list(task.labels),
@@ -121,7 +121,7 @@ def _task(task: Task, truncated: int) -> TaskFacts:
         source=task.source,
         digest=task.digest,
         head=task.head,
-        score=task.score or kind.scores[0],
+        score=score_name(task),
     )
 
 

@@ -1,4 +1,4 @@
-"""README and ARCHITECTURE are true: their code runs, their commands compose, their files and links are there."""
+"""README, docs and ARCHITECTURE are true: their code runs, their commands compose, their files and links are there."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from tests import hub, running, tiny
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-PAGES = [path.name for path in sorted(ROOT.glob("*.md"))]
+PAGES = [str(path.relative_to(ROOT)) for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))]
+DOCS = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES if page.startswith(("README", "docs/")))
 MODULES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "continual").rglob("*.py"))]
 
 
-def blocks(language: str, page: str = README) -> list[str]:
+def blocks(language: str, page: str = DOCS) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
 def commands() -> list[str]:
-    """Every ``continual run …`` of the README, in blocks and between backticks."""
+    """Every ``continual run …`` of README and docs, in blocks and between backticks."""
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    inline = re.findall(r"`(continual run[^`…]*)`", README)
+    inline = re.findall(r"`(continual run[^`…]*)`", DOCS)
     return sorted({line for line in [*lines, *inline] if line.startswith("continual run")})
 
 
@@ -50,7 +51,7 @@ def jobs(arguments: list[str]) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_composes(command):
+def test_a_command_of_the_pages_composes(command):
     OmegaConf.register_new_resolver("uid", lambda: "uid", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
         for overrides in jobs(shlex.split(command)[2:]):
@@ -59,7 +60,7 @@ def test_a_command_of_the_readme_composes(command):
 
 def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     """With a tiny encoder and the toy stream in the places of the real ones."""
-    [_, snippet] = blocks("python")
+    [snippet] = blocks("python", README)
     assert len(snippet.splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(continual, "load", lambda name, **options: running.encoder(), raising=False)
@@ -70,8 +71,8 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("runs/*/dashboard.html"))) == 1
 
 
-def test_the_merging_of_the_readme_runs(tmp_path, monkeypatch):
-    [snippet, _] = blocks("python")
+def test_the_merging_of_the_pages_runs(tmp_path, monkeypatch):
+    [snippet] = blocks("python", (ROOT / "docs/methods.md").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(continual, "load", lambda name, **options: running.encoder(), raising=False)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
@@ -84,7 +85,7 @@ def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
 
     seen = []
     monkeypatch.setattr(continual, "run_stream", lambda parts: seen.append(parts.run_id), raising=False)
-    [_, snippet] = blocks("python")
+    [snippet] = blocks("python", README)
     try:
         exec(snippet.partition("continual.show")[0], {})
         with initialize_config_module("continual.conf", version_base="1.3"):
@@ -94,7 +95,7 @@ def test_the_snippet_of_the_readme_is_the_main_job(monkeypatch):
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if re.search("stream=(csv|conll|squad|images|hub)", c)])
-def test_a_command_of_the_readme_with_files_of_ones_own_runs(command, tmp_path, monkeypatch):
+def test_a_command_of_the_pages_with_files_of_ones_own_runs(command, tmp_path, monkeypatch):
     own_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONTINUAL_DATA", "data")
@@ -107,11 +108,11 @@ def test_a_command_of_the_readme_with_files_of_ones_own_runs(command, tmp_path, 
     assert all(module.status == "ok" for module in record.modules)
 
 
-def test_the_stream_of_the_readme_that_is_a_file_of_ones_own_runs(command, tmp_path, monkeypatch):
+def test_the_stream_of_the_pages_that_is_a_file_of_ones_own_runs(command, tmp_path, monkeypatch):
     own_files(tmp_path)
     monkeypatch.setenv("CONTINUAL_DATA", "data")
     monkeypatch.setenv("CONTINUAL_CACHE", "cache")
-    [text] = blocks("yaml")
+    [text] = blocks("yaml", (ROOT / "docs/streams.md").read_text(encoding="utf-8"))
     path, line = re.findall(r"^# (\S+), for: continual (.*)$", text, re.M)[0]
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(text, encoding="utf-8")
@@ -123,7 +124,7 @@ def test_the_stream_of_the_readme_that_is_a_file_of_ones_own_runs(command, tmp_p
 
 
 def own_files(root: Path) -> None:
-    """The files and encoders that the README speaks of, in small."""
+    """The files and encoders that the pages speak of, in small."""
     one, two, three = toy.WORDS[:3]
     for name in ("desk", "tone"):
         rows = [f"{word} {name} {i},{label}" for i in range(10) for label, word in enumerate((one, two))]
@@ -158,7 +159,8 @@ def own_files(root: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_relative_link_of_a_page_resolves(page):
     links = re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    folder = (ROOT / page).parent
+    assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
 
 
 def test_the_map_names_every_module_and_nothing_else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from continual.request import Learn, Learned, Recipe
 from continual.stream.base import Stream
 from continual.task_streams import toy
 from continual.trainer import Machine
+from continual.types import Batch
 from tests import tiny
 from tests.test_learner import MIXED, ask, four
 
@@ -160,3 +162,32 @@ def test_a_step_that_cannot_be_captured_is_launched_as_ever(
     [other] = trainer.learn(tiny.adapted(), [replace(request, head=Looking())], Machine("gpu"), tiny.QUIET)
     close(one, other)
     assert caplog.text.count("not as a CUDA graph") == 1
+
+
+def test_an_older_graph_that_is_collected_meanwhile_does_not_spoil_a_capture(caplog: pytest.LogCaptureFixture) -> None:
+    """A learner that is gone takes its graphs along when its cycles are found, which may be at any moment."""
+
+    kept: list[Captured] = []
+
+    def busy(batch: Batch) -> Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            kept.clear()
+        held = [[tensor] for tensor in (1 + batch.inputs,) * 50]  # that many new objects start a search for cycles
+        return held[-1][0]
+
+    batch = Batch(torch.zeros(2, 3, device="cuda"), None, torch.zeros(2, device="cuda"))
+    kept.append(Captured(lambda batch: 2 * batch.inputs))
+    kept[0].itself = kept[0]  # type: ignore[attr-defined]
+    newer = Captured(busy)
+    for _ in range(3):
+        kept[0](batch)
+    for _ in range(2):
+        newer(batch)
+    before = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        found = newer(batch)
+    finally:
+        gc.set_threshold(*before)
+    assert (newer.captures, caplog.text) == (1, "")
+    assert torch.equal(found, torch.ones_like(found))

@@ -16,7 +16,7 @@ ROOT = Path(continual.__file__).parent
 LAYERS = [
     "errors files types blocks captured typed secret activation later adamw allocator curve",
     "folder assets logs method head metric score ledger stream store.card report moments routing gate uncertainty "
-    "counterfactual",
+    "counterfactual outcomes versus",
     "adapter",
     "encoder store bank prune",
     "composition strategy held predict trunk parallel space information merging pruning router",

@@ -441,6 +441,7 @@ def test_the_record_reads_back_and_the_page_is_there(composed: tuple[Parts, Reco
         "ledger.jsonl",
         "modules.jsonl",
         "certificate.jsonl",
+        "rows",
     }
 
 

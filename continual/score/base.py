@@ -70,14 +70,18 @@ def paired(score: Score, stats: Floats, reference: Floats, seed: int, draws: int
     Percentile bootstrap of the difference (Efron 1979; for pairs Koehn 2004). Raises DataError without rows,
     ValueError for statistics of unequal shapes.
     """
+    return value(score, stats) - value(score, reference), *_middle(resampled(score, stats, reference, seed, draws))
+
+
+def resampled(score: Score, stats: Floats, reference: Floats, seed: int | str, draws: int = 2000) -> Floats:
+    """(draws,) differences of the two scores, each of one resample of the rows. Raises as ``paired``."""
     if stats.shape != reference.shape:
         raise ValueError(f"paired rows have equal statistics, got shapes {stats.shape} and {reference.shape}")
-    difference = value(score, stats) - value(score, reference)
     ours, theirs = _resampled(score, seed, draws, stats, reference)
-    return difference, *_middle(ours - theirs)
+    return ours - theirs
 
 
-def _resampled(score: Score, seed: int, draws: int, *tables: Floats) -> Floats:
+def _resampled(score: Score, seed: int | str, draws: int, *tables: Floats) -> Floats:
     """(tables, draws) scores of resamples, in chunks: 10,000 rows and 2,000 draws take 25 MB."""
     step = max(1, BLOCK // max(tables[0].shape))
     chunks = [range(first, min(first + step, draws)) for first in range(0, draws, step)]
@@ -85,7 +89,7 @@ def _resampled(score: Score, seed: int, draws: int, *tables: Floats) -> Floats:
     return np.concatenate([[score.total(times @ table) for table in tables] for times in counts], axis=1)
 
 
-def _counts(n: int, seed: int, draw: int) -> Floats:
+def _counts(n: int, seed: int | str, draw: int) -> Floats:
     """(n,) how often each row is drawn when n are drawn with replacement; a function of the arguments alone.
 
     The remainder's bias is below n / 2**64.

@@ -62,6 +62,11 @@ class Task:
         facts = [canonical([self.name, list(self.labels), self.head, self.score])]
         return sha256_of([lambda: facts, *(partial(_contents, rows) for rows in self.splits.values())])
 
+    @cached_property
+    def tested(self) -> str:
+        """Digest of the test rows, in order: what is scored on the same rows can be compared row by row."""
+        return sha256_of([partial(_contents, self.test)])
+
     @property
     def splits(self) -> dict[str, Rows]:
         return {"train": self.train, "valid": self.valid, "test": self.test}
