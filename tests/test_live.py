@@ -189,3 +189,10 @@ def test_the_command_says_where_runs_should_be_that_are_not(command) -> None:
             1,
             "continual dash: nowhere does not exist; give a run's folder, or a folder of runs\n",
         )
+
+
+def test_a_run_is_seen_by_its_own_folder_before_its_first_row(runs: Path) -> None:
+    [folder] = runs.iterdir()
+    for name in ("ledger.jsonl", "modules.jsonl"):
+        (folder / name).unlink()
+    assert "1 run · 1 stream · 1 not finished" in Watched([folder]).page().decode("utf-8")
