@@ -15,7 +15,7 @@ from continual.report.record import CellFacts, Metric, Module, Record, load
 
 
 def going(folder: Path) -> Record:
-    """``begun.json``, with the rows of the ledger, the modules of the journal, and the metrics of these rows.
+    """``begun.json``, with the rows of the ledger, the modules of the journal, and the metrics that these rows have.
 
     Nothing is locked, and a line that is being written is not read yet. Raises CorruptError where a file is damaged.
     """
@@ -27,7 +27,8 @@ def going(folder: Path) -> Record:
         cells = [CellFacts(**asdict(cell)) for cell in ledger.cells]
         modules = [Module(**entry["module"]) for entry in peek_lines(folder / "modules.jsonl")]
         Record(**{**dict(begun), "cells": cells})  # no metric is computed of cells of other tasks
-        metrics = {name: Metric(**asdict(metric)) for name, metric in measure(ledger).items()}
+        known = {name: metric for name, metric in measure(ledger).items() if metric.value is not None}
+        metrics = {name: Metric(**asdict(metric)) for name, metric in known.items()}
     except (ValidationError, TypeError, KeyError) as error:
         raise CorruptError(f"{folder}: ledger or journal is of another version: {error}") from None
     return begun.model_copy(update={"cells": cells, "modules": modules, "metrics": metrics})

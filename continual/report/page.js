@@ -67,9 +67,9 @@ async function look() {
     if (state.page !== root.dataset.page) return location.reload();
     const now = state.losses[pickers[1]?.value];
     if (now && byId("fig-losses")) enter("losses", now);
-    byId("live").textContent = "live";
+    byId("live").textContent = "· live";
   } catch {
-    byId("live").textContent = "no answer: the command that served this page has ended";
+    byId("live").textContent = "· no answer: the command that served this page has ended";
   }
   setTimeout(look, 2000);
 }

@@ -107,7 +107,7 @@ def cards(panels: Mapping[str, Panel], shown: Mapping[str, Shown]) -> str:
         for name, why in shown.items()
         if isinstance(why, str)
     )
-    return "\n".join([*drawn, f'<section class="card wide"><h2>Not here</h2>{absent}</section>' if absent else ""])
+    return "\n".join([*drawn, f'<section class="card wide"><h2>Not shown</h2>{absent}</section>' if absent else ""])
 
 
 def _card(name: str, panel: Panel, figure: Figure) -> str:

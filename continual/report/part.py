@@ -55,11 +55,11 @@ def _header(record: Record) -> str:
         "Seed": record.seed,
         "Encoder": f"{encoder.name}, {encoder.layers} layers, {encoder.parameters / 1e6:.1f} M parameters",
         "Tasks": len(record.tasks),
-        "Time": f"{record.seconds:.1f} s",
-        "Units evaluated": f"{record.forwarded_rows:,}",
-        "Peak memory": f"{record.peak_memory_bytes / 1e6:,.0f} MB",
     }
     if record.status != "begun":
+        facts["Time"] = f"{record.seconds:.1f} s"
+        facts["Units evaluated"] = f"{record.forwarded_rows:,}"
+        facts["Peak memory"] = f"{record.peak_memory_bytes / 1e6:,.0f} MB"
         facts["Encoder after the run"] = "unchanged" if record.encoder_unchanged else "changed"
         facts["Stored modules"] = "unchanged" if record.modules_unchanged else "changed"
         facts["Isolation"] = _isolation(record.certificate)
