@@ -4,7 +4,7 @@
 
 100 runs of 15 tasks, whose numbers are made up, in a new browser process each time: nothing is in a cache. Times are
 from the command to open the file: ``loaded`` until the page can be used, ``drawn`` until all figures are there, those
-over all runs and those of the run that is shown. ``picked`` is from the choice of another run until its are.
+over all runs and those of the run that is shown. ``picked``: from the choice of another run until its are.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 const shown = new Map(); // of what is on the page now: name -> figure
 let queue = Promise.resolve();
 let waiting = 0;
+let rested = 0;
 
 const byId = id => document.getElementById(id);
 
@@ -29,11 +30,18 @@ function themed(layout, opaque) {
   return copy;
 }
 
-// One after the other, with a breath between them: the page can be read and used meanwhile.
+// The page can be read and used meanwhile; but it is laid out at every rest, so not after each figure.
+async function rest() {
+  if (performance.now() - rested < 150) return;
+  await new Promise(done => setTimeout(done));
+  rested = performance.now();
+}
+
+// One after the other. When all are drawn, the page says how many there are.
 function enqueue(work) {
   waiting += 1;
   delete document.documentElement.dataset.drawn;
-  queue = queue.then(() => new Promise(done => setTimeout(done))).then(work).finally(() => {
+  queue = queue.then(rest).then(work).finally(() => {
     waiting -= 1;
     if (!waiting) document.documentElement.dataset.drawn = document.querySelectorAll(".js-plotly-plot").length;
   });
@@ -52,7 +60,7 @@ function enter(name, figure) {
   const element = byId(`fig-${name}`);
   const card = element.closest(".card");
   if (!card.querySelector(".tools")) card.append(tools(name, element.getAttribute("aria-label")));
-  else if (card.querySelector(".tools details").open) card.querySelector(".tools details").replaceChild(table(figure), card.querySelector(".tools .scroll"));
+  card.querySelector("details[open] .scroll")?.replaceWith(table(figure));
   enqueue(() => shown.get(name) === figure && draw(name));
 }
 

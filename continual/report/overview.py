@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from continual.report.figures import OVERVIEW
 from continual.report.grid import plain, points
-from continual.report.page import cards, figures, text
+from continual.report.page import cards, figures, table, text
 from continual.report.part import STATES, Part
 from continual.report.record import Record
 from continual.report.scan import Skipped
@@ -110,11 +110,5 @@ def left_out(skipped: Sequence[Skipped]) -> str:
     """What was found but is no run, with the reason."""
     if not skipped:
         return ""
-    items = "".join(
-        f'<tr><td class="name">{text(skip.path)}</td><td class="name">{text(skip.why)}</td></tr>' for skip in skipped
-    )
-    heads = "<thead><tr><th>file</th><th>why</th></tr></thead>"
-    return (
-        f'<details class="card wide"><summary>Skipped: {len(skipped)}</summary>'
-        f'<div class="scroll"><table>{heads}<tbody>{items}</tbody></table></div></details>'
-    )
+    found = table(["file", "why"], [[str(skip.path), skip.why] for skip in skipped])
+    return f'<details class="card wide skipped"><summary>Skipped: {len(skipped)}</summary>{found}</details>'

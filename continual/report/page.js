@@ -14,7 +14,10 @@ function island(key) {
 function show(host, key) {
   const template = byId(`body-${key}`);
   if (template) {
-    for (const plot of host.querySelectorAll(".js-plotly-plot")) Plotly.purge(plot);
+    for (const place of host.querySelectorAll("[id^=fig-]")) {
+      Plotly.purge(place);
+      shown.delete(place.id.slice("fig-".length)); // drawn, or still in the queue
+    }
     host.replaceChildren(template.content.cloneNode(true));
   }
   host.dataset.part = key;
