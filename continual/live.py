@@ -86,8 +86,8 @@ class Server(ThreadingHTTPServer):
         self.watched = watched
         try:
             super().__init__((HOSTS[0], port), Handler)
-        except OSError as error:
-            raise ContinualError(f"port {port} cannot be had ({error.strerror}); choose another: --port N") from error
+        except (OSError, OverflowError) as error:
+            raise ContinualError(f"port {port} cannot be had ({error}); choose another: --port N") from error
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -158,8 +158,9 @@ def test_a_name_that_was_made_to_lead_here_reads_nothing(host: str, server: Serv
 
 def test_it_listens_on_this_machine_only_and_says_when_the_port_is_taken(server: Server, runs: Path) -> None:
     assert server.server_address[0] == "127.0.0.1"
-    with pytest.raises(ContinualError, match="--port"):
-        Server(Watched([runs]), server.server_port)
+    for port in (server.server_port, 70_000):
+        with pytest.raises(ContinualError, match="--port"):
+            Server(Watched([runs]), port)
 
 
 def test_a_folder_that_went_away_is_an_error_and_no_end(server: Server, runs: Path) -> None:
@@ -180,6 +181,11 @@ def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Pa
     ended = command("dash", runs)
     assert ended.out.splitlines()[-2:] == ["runs       1", "dashboard  dashboard.html"]
     assert record.id in Path("dashboard.html").read_text(encoding="utf-8")
+
+
+def test_the_command_says_where_it_could_not_write(command, runs: Path) -> None:
+    ended = command("dash", "--out", "nowhere/page.html")
+    assert (ended.code, "choose another place: --out FILE" in ended.err) == (1, True)
 
 
 def test_the_command_says_where_runs_should_be_that_are_not(command) -> None:

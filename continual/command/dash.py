@@ -6,6 +6,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from continual.errors import ContinualError
+
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, and say what is on it and what was skipped; with ``--live`` serve it until Ctrl-C."""
@@ -35,7 +37,10 @@ def _write(places: Sequence[Path], out: Path) -> int:
         print(f"skipped    {plain(str(skipped.path))}: {plain(skipped.why)}")
     if not found.runs:
         print("no finished run was found; continual run makes one")
-    write_atomic(out, render_all([run.record for run in found.runs], found.skipped).encode("utf-8"))
+    try:
+        write_atomic(out, render_all([run.record for run in found.runs], found.skipped).encode("utf-8"))
+    except OSError as error:
+        raise ContinualError(f"cannot write {out} ({error.strerror}); choose another place: --out FILE") from error
     print(f"runs       {len(found.runs)}\ndashboard  {out}")
     return 0
 

@@ -11,7 +11,7 @@ import pytest
 from continual.report.dashboard import render, render_all
 from continual.report.figures import FIGURES, OVERVIEW
 
-from .browser import Opened, browser, opened
+from .browser import Opened, absent, browser, opened
 from .sample import FIFTEEN, FOUR, HOSTILE, drawn, record, routed
 
 __all__ = ["browser"]  # a fixture
@@ -181,6 +181,15 @@ def test_a_hundred_runs_of_fifteen_tasks_open(browser: Any, tmp_path: Any) -> No
     assert {"matrix", "pareto", "attention"} <= page.drawn
     assert page.said == []
     page.page.close()
+
+
+def test_a_browser_that_is_not_there_is_a_failure_where_one_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTINUAL_BROWSER", "required")
+    with pytest.raises(pytest.fail.Exception):
+        absent("none")
+    monkeypatch.delenv("CONTINUAL_BROWSER")
+    with pytest.raises(pytest.skip.Exception):
+        absent("none")
 
 
 def test_a_script_that_the_policy_does_not_name_is_refused(browser: Any, tmp_path: Any) -> None:
