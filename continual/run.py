@@ -27,7 +27,7 @@ from continual.session import Session
 from continual.stages import answering, own_head, request_of
 from continual.strategy.base import Closed
 from continual.stream.lint import check
-from continual.summary import summarize
+from continual.summary import begin, summarize
 
 Requests = Generator[list[Learn], list[Learned], Record]
 
@@ -46,6 +46,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         for line in warnings:
             parts.progress.say(f"warning: {line}")
         _try(session)
+        begin(session)
         enter(session)
         try:
             for index in range(len(parts.stream.tasks)):

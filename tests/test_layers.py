@@ -14,7 +14,7 @@ import continual
 
 ROOT = Path(continual.__file__).parent
 LAYERS = [
-    "errors files types blocks captured typed secret activation later adamw allocator",
+    "errors files types blocks captured typed secret activation later adamw allocator curve",
     "folder assets method head metric score ledger stream store.card report moments routing gate uncertainty "
     "counterfactual outcomes",
     "adapter",
@@ -31,7 +31,7 @@ LAYERS = [
     "drive",
     "build",
     "grouped",
-    "sweep reopen board ended",
+    "sweep reopen board ended live",
     "command",
     "cli",
     "__main__ __init__",
