@@ -70,7 +70,7 @@ def of(plain: dict[str, Any], made: dict[bytes, Any] | None = None) -> Parts:
     method, strategy, evaluate, router = (_make(group, plain[group]) for group in chosen)
     compositions, mergings = _several("composition", plain), _several("merging", plain)
     prune = _make("prune", plain["prune"]) if plain["prune"] else None
-    make_loggers = _make("logger", plain["logger"])
+    log = _make("logger", plain["logger"])
     runs, store = (_path(plain["paths"], key) for key in ("runs", "store"))
     known = {} if made is None else made
     stream = _once(known, [plain["stream"], plain["scenario"]], lambda: _stream(plain))
@@ -95,7 +95,7 @@ def of(plain: dict[str, Any], made: dict[bytes, Any] | None = None) -> Parts:
         progress=Progress(quiet=plain["quiet"]),
         config=plain,
     )
-    loggers = make_loggers(runs / parts.run_id, parts.run_id, parts.choices)
+    loggers = log.open(runs / parts.run_id, parts.run_id, parts.choices)
     return replace(parts, machine=replace(machine, loggers=loggers))
 
 

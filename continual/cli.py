@@ -8,21 +8,23 @@ from importlib import import_module
 
 from continual.errors import ContinualError, one_line
 
-COMMANDS = ("run", "sweep", "compare", "store", "orders", "board")
+COMMANDS = ("run", "sweep", "compare", "dash", "board", "store", "orders", "completion")
 
 USAGE = """\
 continual: small modules on one frozen encoder: learned, stored, composed, measured
 
-  continual run [group=option] [key=value] …   learn a stream of tasks        (continual run --help)
+  continual run [group=option] [key=value] …   learn a stream of tasks                (continual run --help)
   continual run -m key=a,b …                   the same for every combination
   continual sweep                              list the sweeps that come with it
   continual sweep NAME [key=value] …           run each job of one that is not finished, and say how each ended
+  continual dash [RUN_OR_FOLDER …]             all runs on one page of figures; --live: while they go on
   continual compare A B                        run A less run B, cell by cell, with paired tests on the same rows
+  continual orders RUN [--orders N]            what a run of isolated modules had scored in other orders
+  continual board BOARD                        a leaderboard: checked, ranked, written (new, add, verify, export)
   continual store [FOLDER]                     list the stored modules and verify each of them
   continual store merge RULE NAME NAME … --as NAME   one new module out of several, without training
-  continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub (… --help)
-  continual orders RUN [--orders N]                what a run of isolated modules had scored in other orders
-  continual board BOARD                            a leaderboard: checked, ranked, written (new, add, verify, export)
+  continual store import|export|push|pull …    exchange modules with peft, AdapterHub, the Hub       (… --help)
+  eval "$(continual completion bash)"          groups, keys, runs and modules by Tab               (zsh likewise)
   continual --version
 
 The first thing to type: continual run

@@ -16,6 +16,7 @@ from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
 from continual.merging.base import Merging
+from continual.parts import Parts
 from continual.pruning.base import Pruner
 from continual.recalled import Recalled, adapters, member, recall
 from continual.request import Learn, Learned
@@ -74,6 +75,16 @@ def compose(session: Session) -> Stage:
         if kept is not None:
             candidates.append(Candidate(merging.name_of(rule), kept))
     compare(session, task, list({one.key: one for one in singles}.values()), candidates)
+
+
+def planned(parts: Parts) -> int:
+    """How many stages that is, if none is skipped."""
+    if (not parts.compositions and not parts.mergings) or parts.outputs is not None:
+        return 0
+    own = method.name_of(parts.method)
+    methods = {name for composition in parts.compositions for name in composition.methods} | {"head"}
+    pruned = [c for c in parts.compositions if parts.prune is not None and hasattr(c, "kept")]
+    return len(methods - {own}) + len(parts.compositions) + len(pruned) + len(parts.mergings)
 
 
 def _module(session: Session, task: Task, name: str) -> Generator[list[Learn], list[Learned], list[Kept]]:
@@ -231,4 +242,4 @@ def _require_unchanged(session: Session, given: Sequence[Adapter]) -> None:
 
 def _skip(session: Session, what: str, why: str) -> None:
     session.warnings.append(f"{what} skipped: {why}")
-    session.parts.progress.say(f"{what} skipped: {why}")
+    session.parts.progress.skip(f"{what} skipped: {why}")

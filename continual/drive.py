@@ -6,9 +6,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from continual import logs, references
+from continual import references
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
+from continual.logs.base import close
 from continual.method.base import WeightMethod
 from continual.parts import Parts
 from continual.report.record import Record
@@ -33,7 +34,7 @@ def run_stream(parts: Parts) -> Record:
     finally:
         work.close()
         model.release()
-        logs.close(parts.machine.loggers)
+        close(parts.machine.loggers)
 
 
 def run_together(several: Sequence[Parts]) -> None:
@@ -62,7 +63,7 @@ def run_together(several: Sequence[Parts]) -> None:
     finally:
         for work, parts in zip(works, several, strict=True):
             work.close()
-            logs.close(parts.machine.loggers)
+            close(parts.machine.loggers)
         model.release()
 
 

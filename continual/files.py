@@ -114,10 +114,24 @@ def read_lines(path: Path) -> list[Any]:
 
     Raises CorruptError for a damaged line before it.
     """
+    values, torn = _lines(path)
+    if torn:
+        with open(path, "rb+") as file:
+            file.truncate(path.stat().st_size - torn)
+    return values
+
+
+def peek_lines(path: Path) -> list[Any]:
+    """As ``read_lines``, of a file that another process may be writing to: it is left as it is."""
+    return _lines(path)[0]
+
+
+def _lines(path: Path) -> tuple[list[Any], int]:
+    """The values of whole lines, and how many bytes follow the last newline: 0 unless a write was cut short."""
     if not path.exists():
-        return []
+        return [], 0
     lines = path.read_bytes().split(b"\n")
-    torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
+    torn = len(lines.pop())
     values = []
     for number, line in enumerate(lines, 1):
         try:
@@ -128,10 +142,7 @@ def read_lines(path: Path) -> list[Any]:
         if not good:
             raise CorruptError(f"{path}, line {number}: checksum does not match; restore it or delete its folder")
         values.append(entry["value"])
-    if torn:
-        with open(path, "rb+") as file:
-            file.truncate(path.stat().st_size - len(torn))
-    return values
+    return values, torn
 
 
 def require_writable(folder: Path) -> None:

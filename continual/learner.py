@@ -188,7 +188,7 @@ class Learner(pl.LightningModule):
         return total + torch.stack([torch.as_tensor(e, device=total.device, dtype=total.dtype) for e in extra])
 
     def watch(self, losses: Tensor, step: int) -> None:
-        """A member whose loss is not finite stops here, before it can take the step."""
+        """A member whose loss is not finite stops here, before it can take the step; the others' are noted."""
         for index in (~losses.isfinite()).nonzero()[:, 0].tolist():
             member = self.members[index]
             if not member.stopped:
@@ -196,6 +196,9 @@ class Learner(pl.LightningModule):
                 first = step + 1 - (member.start or 0)
                 member.steps = first - 1
                 member.diverged = f"loss {losses[index].item()} at step {first} of {len(member.batches)}"
+        for member, loss in zip(self.members, losses.tolist(), strict=True):
+            if member.curve and member.trains(step):
+                member.curve.add(step + 1 - (member.start or 0), loss)
 
     def results(self, seconds: float) -> list[Learned]:
         """What the members learned: with patience their best states, else their last."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from continual.adapter import Adapter
 from continual.composition.base import mixer_params
+from continual.curve import Curve
 from continual.errors import NotFinite
 from continual.method.base import Params
 from continual.predict import answers, to
@@ -65,6 +66,7 @@ class Member:
         self.diverged = ""
         self.best: State | None = None
         self.waited = 0
+        self.curve = request.losses and Curve(request.losses, request.name, len(self.batches))
 
     @property
     def padding(self) -> float:

@@ -96,7 +96,7 @@ def _configured(strategy: type[Strategy]) -> dict[str, Any]:
         "router": {"_target_": "continual.router.none"},
         "references": (),
         "target": None,
-        "logger": {"_target_": "continual.logs.none"},
+        "logger": {"_target_": "continual.logs.none.Nothing"},
     }
 
 

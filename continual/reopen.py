@@ -33,7 +33,7 @@ def reopen(folder: Path, store: Path | None = None) -> Parts:
     if choices["code"] != code_digest():
         raise _another(record, ["code"])
     paths = {**config["paths"], "runs": str(folder.parent)} | ({} if store is None else {"store": str(store)})
-    logger = {"_target_": "continual.logs.none"}
+    logger = {"_target_": "continual.logs.none.Nothing"}
     parts = build.of(tuples({**config, "paths": paths, "logger": logger}))
     now = json.loads(json.dumps(parts.choices))
     if other := [key for key in now if now[key] != choices.get(key)]:

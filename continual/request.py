@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -52,7 +53,8 @@ class Recipe:
 class Learn:
     """A request: learn this. Either one new adapter (``composition`` None), or a mixer over frozen ones.
 
-    stage  of the stream, where the strategy has its say; None: a reference or a composition, which it does not concern
+    stage   of the stream, where the strategy has its say; None: a reference or a composition, which it does not concern
+    losses  the file for those of its training (``curve.py``); None: nobody asks for them
     """
 
     name: str
@@ -69,6 +71,7 @@ class Learn:
     strategy: Strategy = field(default_factory=Strategy, repr=False)
     stage: Stage | None = field(default=None, repr=False)
     composition: Composition | None = None
+    losses: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,24 @@ def route(session: Session) -> Routing | None:
     if not tasks:
         return None
     session.parts.progress.say(f"route {len(tasks)} tasks by {name}")
-    known, rows = TaskInference(chosen), []
+    known, rows, confusion = TaskInference(chosen), [], []
     for position, index in enumerate(tasks):
         so_far, task = tasks[: position + 1], readings.task(index)
         known = known.learn(task.name, readings.evidence(index, chosen.needs_logits))
         if len(task.valid):
             known = known.calibrated(task.name, readings.query("valid", [index], so_far))
-        rows += _counted(readings, known, so_far, last=index == tasks[-1])
+        counted, confusion = _counted(readings, known, so_far, last=index == tasks[-1])
+        rows += counted
     known.save(session.folder)
     whole = [row for row in rows if row.task is None][-1]
     session.parts.progress.say(f"{name}: {100 * whole.route:.1f} % of all test rows went to their own task")
     return Routing(
-        router=name, arguments=folder.arguments(chosen), temperature=known.temperature, tasks=tasks, rows=rows
+        router=name,
+        arguments=folder.arguments(chosen),
+        temperature=known.temperature,
+        tasks=tasks,
+        rows=rows,
+        confusion=confusion,
     )
 
 
@@ -62,8 +68,13 @@ def _takes_part(readings: Readings, index: int) -> bool:
     return not why
 
 
-def _counted(readings: Readings, known: TaskInference, tasks: Sequence[int], last: bool) -> list[Route]:
-    """Over all test rows of the tasks so far; after the last of them, of each task too."""
+def _counted(
+    readings: Readings, known: TaskInference, tasks: Sequence[int], last: bool
+) -> tuple[list[Route], list[list[int]]]:
+    """Over all test rows of the tasks so far; after the last of them, of each task too.
+
+    Also how many rows of each task (rows of the table) have which as their likeliest (columns).
+    """
     query = readings.query("test", tasks, tasks)
     assert query.truth is not None
     likely = known.probabilities(query)
@@ -71,8 +82,9 @@ def _counted(readings: Readings, known: TaskInference, tasks: Sequence[int], las
     said = answer(likely, known.router.top, lambda task, rows: query.logits(known.tasks[task], rows), labels)
     pairs = zip(tasks, labels, strict=True)
     wanted = [own[row.label] if own else None for index, own in pairs for row in readings.task(index).test]
+    routed = likely.argmax(1)
     account = Account(
-        routed=(likely.argmax(1) == query.truth).numpy(),
+        routed=(routed == query.truth).numpy(),
         within=np.concatenate([_within(readings, index) for index in tasks]),
         right=np.array([a == b for a, b in zip(said, wanted, strict=True)]),
     )
@@ -82,7 +94,8 @@ def _counted(readings: Readings, known: TaskInference, tasks: Sequence[int], las
         for position, index in enumerate(tasks):
             mine: Flags = (query.truth == position).numpy()
             rows.append(_route(after, index, account.of(mine), asks[mine]))
-    return rows
+    pairs = (query.truth * len(tasks) + routed).bincount(minlength=len(tasks) ** 2)
+    return rows, pairs.reshape(len(tasks), -1).tolist()
 
 
 def _within(readings: Readings, index: int) -> Flags:

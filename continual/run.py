@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from continual import closed, references
 from continual.certificate import certify, enter, prove
-from continual.compose import compose
+from continual.compose import compose, planned
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import CorruptError, IsolationError
 from continual.ledger import Cell
-from continual.logs import conclude
+from continual.logs.base import conclude
 from continual.method import named
 from continual.method.base import WeightMethod
 from continual.parts import Parts
@@ -27,7 +27,7 @@ from continual.session import Session
 from continual.stages import answering, own_head, request_of
 from continual.strategy.base import Closed
 from continual.stream.lint import check
-from continual.summary import summarize
+from continual.summary import begin, summarize
 
 Requests = Generator[list[Learn], list[Learned], Record]
 
@@ -41,10 +41,12 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
             return record
         started = time.time()
         parts.progress.say(_opening(session))
+        parts.progress.plan(parts.stream.name, len(parts.stream.tasks) + planned(parts), len(session.journal))
         session.warnings += warnings
         for line in warnings:
             parts.progress.say(f"warning: {line}")
         _try(session)
+        begin(session)
         enter(session)
         try:
             for index in range(len(parts.stream.tasks)):
@@ -62,8 +64,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
         prove(session, "the last stage")
         references.adopt(session)
         record = summarize(session, started, routing)
-        values = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
-        conclude(parts.machine.loggers, values)
+        conclude(parts.machine.loggers, record, session.store)
         return record
 
 
@@ -105,10 +106,10 @@ def _learn(session: Session, index: int) -> Generator[list[Learn], list[Learned]
     count = parts.machine.ahead if parts.strategy.independent and not isinstance(parts.method, WeightMethod) else 1
     waiting = [i for i in range(index, len(parts.stream.tasks)) if session.kept(f"learn/{i}") is None][:count]
     asked = [request_of(session, i) for i in waiting]
-    parts.progress.begin(_title(session, waiting))
+    parts.progress.begin(_title(session, waiting), len(waiting))
     answers = yield [request for _, request in asked]
     for i, (task, request), learned in zip(waiting, asked, answers, strict=True):
-        parts.progress.begin(_title(session, [i]), parts.progress.started)
+        parts.progress.begin(_title(session, [i]), started=parts.progress.started)
         parts.progress.end(session.outcome(session.keep(f"learn/{i}", task, request, learned)))
 
 

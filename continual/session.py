@@ -150,6 +150,7 @@ class Session:
             lr=parts.rate_for(adapters[0].method, composition),
             seed=int(generator(parts.seed, "order", name).initial_seed()),
             composition=composition,
+            losses=self.folder / "losses.jsonl",
         )
 
     def keep(

@@ -14,6 +14,7 @@ from continual import certificate, head
 from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.evaluate import score_name
+from continual.files import write_json
 from continual.metric.base import measure
 from continual.report import dashboard
 from continual.report.record import CellFacts, EncoderFacts, Metric, Record, Routing, TaskFacts, save
@@ -31,25 +32,19 @@ def summarize(session: Session, started: float, routing: Routing | None) -> Reco
     return record
 
 
-def _record(session: Session, started: float, routing: Routing | None) -> Record:
-    parts, modules = session.parts, [kept.module for kept in session.journal]
-    encoder = parts.encoder
-    diverged = any(module.status == "diverged" for module in modules)
-    tasks = [_task(session, task) for task in parts.stream.tasks]
-    cut = sum(task.truncated for task in tasks)
-    if cut:
-        session.warnings.append(f"{cut:,} texts are longer than {encoder.max_length} tokens and were cut there")
-    cut_short = [module for module in modules if module.status == "ok" and module.why]
-    session.warnings += [
-        f"{module.name} diverged, {module.why}: its best earlier state was kept" for module in cut_short
-    ]
-    intact = _intact(session)
-    session.model.load([])
+def begin(session: Session) -> None:
+    """Write ``begun.json``: what the run is, for whoever watches it. Its scores are in the ledger, row by row."""
+    write_json(session.folder / "begun.json", _begun(session).model_dump(mode="json"))
+
+
+def _begun(session: Session) -> Record:
+    """What is known of a run before anything is learned."""
+    parts, encoder = session.parts, session.parts.encoder
     return Record(
         id=parts.run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - started, 1),
-        status="finished with failures" if diverged or cut_short or not intact else "finished",
+        seconds=0,
+        status="begun",
         warnings=session.warnings,
         stream=parts.stream.name,
         stream_digest=parts.stream.digest,
@@ -66,38 +61,74 @@ def _record(session: Session, started: float, routing: Routing | None) -> Record
             width=encoder.width,
             parameters=encoder.parameters,
         ),
-        tasks=tasks,
-        cells=[CellFacts(**asdict(cell)) for cell in session.ledger.cells],
-        metrics={name: Metric(**asdict(value)) for name, value in measure(session.ledger).items()},
-        modules=modules,
-        gains=session.gains,
-        weights=session.weights,
-        routing=routing,
-        forwarded_rows=session.evaluator.forwarded,
-        peak_memory_bytes=peak_memory(),
-        encoder_unchanged=fingerprint(session.model.encoder) == encoder.fingerprint,
-        modules_unchanged=intact,
-        certificate=certificate.summary(session),
+        tasks=[_task(task, 0) for task in parts.stream.tasks],
+        cells=[],
+        metrics={},
+        modules=[],
+        gains=[],
+        weights=[],
+        forwarded_rows=0,
+        peak_memory_bytes=0,
+        encoder_unchanged=True,
+        modules_unchanged=True,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         code=parts.choices["code"],
         config={**parts.config, "choices": parts.choices},
     )
 
 
-def _task(session: Session, task: Task) -> TaskFacts:
-    kind = head.named(task.head)
+def _record(session: Session, started: float, routing: Routing | None) -> Record:
+    """What was known at the start, and all that has come out."""
+    encoder, modules = session.parts.encoder, [kept.module for kept in session.journal]
+    diverged = any(module.status == "diverged" for module in modules)
+    tasks = [_task(task, _truncated(session, task)) for task in session.parts.stream.tasks]
+    cut = sum(task.truncated for task in tasks)
+    if cut:
+        session.warnings.append(f"{cut:,} texts are longer than {encoder.max_length} tokens and were cut there")
+    cut_short = [module for module in modules if module.status == "ok" and module.why]
+    session.warnings += [
+        f"{module.name} diverged, {module.why}: its best earlier state was kept" for module in cut_short
+    ]
+    intact = _intact(session)
+    session.model.load([])
+    found = {
+        "seconds": round(time.time() - started, 1),
+        "status": "finished with failures" if diverged or cut_short or not intact else "finished",
+        "tasks": tasks,
+        "cells": [CellFacts(**asdict(cell)) for cell in session.ledger.cells],
+        "metrics": {name: Metric(**asdict(value)) for name, value in measure(session.ledger).items()},
+        "modules": modules,
+        "gains": session.gains,
+        "weights": session.weights,
+        "routing": routing,
+        "forwarded_rows": session.evaluator.forwarded,
+        "peak_memory_bytes": peak_memory(),
+        "encoder_unchanged": fingerprint(session.model.encoder) == encoder.fingerprint,
+        "modules_unchanged": intact,
+        "certificate": certificate.summary(session),
+    }
+    return Record(**{**dict(_begun(session)), **found})
+
+
+def _task(task: Task, truncated: int) -> TaskFacts:
     return TaskFacts(
         name=task.name,
         labels=list(task.labels),
         train=len(task.train),
         valid=len(task.valid),
         test=len(task.test),
-        truncated=sum(session.reader(rows, kind, task.labels).truncated for rows in task.splits.values()),
+        truncated=truncated,
         source=task.source,
         digest=task.digest,
         head=task.head,
         score=score_name(task),
     )
+
+
+def _truncated(session: Session, task: Task) -> int:
+    """Texts of the three splits that were longer than the encoder reads."""
+    kind = head.named(task.head)
+    return sum(session.reader(rows, kind, task.labels).truncated for rows in task.splits.values())
 
 
 def _intact(session: Session) -> bool:

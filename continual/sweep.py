@@ -1,40 +1,11 @@
-"""Sweeps of ``conf/sweep/``: which there are, which jobs each stands for, how each job ended."""
+"""Sweeps of ``conf/sweep/``: which there are, and which jobs each stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files as files_of
-from typing import Literal
 
 from continual.errors import unknown
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A job of a sweep.
-
-    overrides  what it was, as ``continual run`` takes it
-    how        "was finished before": its record was there, nothing was done
-    objective  name of the metric that it is judged by
-    value      of that metric; None where it is undefined, or the job failed
-    why        it failed; else empty
-    """
-
-    overrides: tuple[str, ...]
-    how: Literal["finished", "was finished before", "failed"]
-    objective: str = ""
-    value: float | None = None
-    why: str = ""
-
-    def line(self) -> str:
-        """
-        >>> Ended(("sweep=clinc", "experiment=ewc", "seed=0"), "finished", "average_accuracy", 0.5).line()
-        'experiment=ewc seed=0: average_accuracy 0.5000, finished'
-        """
-        which = " ".join(override for override in self.overrides if not override.startswith("sweep="))
-        value = "" if self.value is None else f"{self.objective} {self.value:.4f}, "
-        return f"{which}: {value}{self.how}" + (f": {' '.join(self.why.split())}" if self.why else "")
 
 
 def names() -> dict[str, str]:

@@ -66,7 +66,7 @@ def test_an_unknown_command_lists_the_commands(command: Command) -> None:
     [
         (
             ["run", "--help"],
-            ["method: bitfit, bottleneck, bundle, ", "logger: csv, none, tensorboard", "-m method="],
+            ["method: bitfit, bottleneck, bundle, ", "logger: csv, mlflow, none", "-m method="],
         ),
         (["run", "--cfg", "job"], ["_target_: continual.method.bottleneck.Bottleneck", "seed: 0"]),
         (["run", "method=nothing"], []),

@@ -313,7 +313,7 @@ def test_table_and_page_have_the_matrix_of_the_run_alone(
 ) -> None:
     _, record = made
     assert rows(record) == rows(apart["own"])
-    assert all(figure(record) == figure(apart["own"]) for name, figure in FIGURES.items() if name != "costs")
+    assert all(panel.draw(record) == panel.draw(apart["own"]) for name, panel in FIGURES.items() if name != "costs")
     show(record, Console(width=200))
     shown = capsys.readouterr().out
     for name, metric in headline(record):

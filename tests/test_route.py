@@ -50,6 +50,9 @@ def test_after_every_task_and_of_each_at_the_end_route_and_oracle_stand_side_by_
         assert row.total <= min(row.route, row.oracle or 0.0)
     everything = routing.rows[2]
     assert everything.route == pytest.approx(np.mean([row.route for row in routing.rows[3:]]))
+    shares = [[count / 24 for count in counts] for counts in routing.confusion]
+    assert [sum(row) for row in shares] == pytest.approx([1, 1, 1])
+    assert [shares[task][task] for task in range(3)] == pytest.approx([row.route for row in routing.rows[3:]])
     assert load(next((tmp_path / "runs").glob("*/run.json"))) == record
 
 

@@ -442,6 +442,8 @@ def test_the_record_reads_back_and_the_page_is_there(composed: tuple[Parts, Reco
         "modules.jsonl",
         "certificate.jsonl",
         "rows",
+        "begun.json",
+        "losses.jsonl",
     }
 
 

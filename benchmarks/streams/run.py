@@ -35,7 +35,7 @@ LONG = ("joint", "cumulative", "naive", "agem", "routed", "sprompts", "der", "ew
 """Experiments in the order of how long they take, the longest first; the others come after them."""
 GRACE = 60
 LAST = 12
-NEEDS = {"digits": "encoder.name"}
+NEEDS = {"digits": "encoder.name", "search": "Optuna, which chooses its jobs"}
 """Sweeps that need more than their name."""
 
 

@@ -76,7 +76,7 @@ def again(record: Record, folder: Path) -> Parts:
     try:
         config["trainer"] = {**config["trainer"], "accelerator": "auto"}
         config["paths"] = {"runs": str(folder / "runs"), "store": str(folder / "store")}
-        config["logger"] = {"_target_": "continual.logs.none"}
+        config["logger"] = {"_target_": "continual.logs.none.Nothing"}
         parts = build.of(tuples(config))
     except KeyError as error:
         raise ContinualError(

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from continual.command.run import jobs
-from continual.sweep import Ended, known, listing
+from continual.command import run
+from continual.sweep import known, listing
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``continual run -m sweep=NAME …``, and a line for each job at the end; without a name, which sweeps there are.
+    """``continual run -m sweep=NAME …``; without a name, which sweeps there are.
 
     Jobs that are finished do nothing: a run is named by all that its result depends on.
     """
     if not arguments or arguments[0] in ("--help", "-h"):
         print(listing())
         return 0
-    ended: list[Ended] = []
-    code = jobs(["-m", f"sweep={known(arguments[0])}", *arguments[1:]], ended)
-    print("\n".join(["", *(end.line() for end in ended)]))
-    return code
+    return run.main(["-m", f"sweep={known(arguments[0])}", *arguments[1:]])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from continual.errors import CorruptError
-from continual.files import write_json
+from continual.files import canonical, write_json
 
 SCHEMA = 1
+
+
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+Count = Annotated[int, Field(ge=-(10**15), le=10**15)]
+"""No run has numbers beyond these. A file that has them would break whoever computes with them."""
 
 
 class Strict(BaseModel):
@@ -26,9 +31,9 @@ class EncoderFacts(Strict):
     revision: str | None
     fingerprint: str
     family: str
-    layers: int
-    width: int
-    parameters: int
+    layers: Count
+    width: Count
+    parameters: Count
 
 
 class TaskFacts(Strict):
@@ -36,10 +41,10 @@ class TaskFacts(Strict):
 
     name: str
     labels: list[str]
-    train: int
-    valid: int
-    test: int
-    truncated: int  # texts longer than the encoder's limit, over the three splits
+    train: Count
+    valid: Count
+    test: Count
+    truncated: Count  # texts longer than the encoder's limit, over the three splits
     source: str
     digest: str
     head: str = "classify"  # what kind of question it is
@@ -50,33 +55,33 @@ class CellFacts(Strict):
     """One score; the fields are those of ``continual.ledger.Cell``."""
 
     stage: str
-    after: int
-    task: int
-    score: float | None
-    n: int
-    low: float | None
-    high: float | None
+    after: Count
+    task: Count
+    score: Number | None
+    n: Count
+    low: Number | None
+    high: Number | None
     how: str
     key: str
     reused: bool
     why: str
-    recall: float | None = None  # None too in a record of before it was written
-    classes: int = 0
+    recall: Number | None = None  # None too in a record of before it was written
+    classes: Count = 0
 
 
 class Metric(Strict):
     """A number with the name of its definition."""
 
-    value: float | None  # None: undefined for this run, for example backward transfer of one task
+    value: Number | None  # None: undefined for this run, for example backward transfer of one task
     definition: str  # name and version of the formula, "backward_transfer@1"
-    missing: int  # cells the formula would read that are not there
+    missing: Count  # cells the formula would read that are not there
 
 
 class Module(Strict):
     """One stored object of this run and what it cost."""
 
     name: str
-    version: int
+    version: Count
     digest: str
     kind: Literal["adapter", "composition"]
     method: str
@@ -85,12 +90,12 @@ class Module(Strict):
     status: Literal["ok", "diverged"]
     why: str
     seed: int
-    seconds: float
-    steps: int
-    trainable: int  # parameters that were trained, the head included
-    bytes: int  # on disk, the head included
-    valid_score: float | None
-    padding: float | None = None  # tokens of its batches over those of its texts; None in a record of before
+    seconds: Number
+    steps: Count
+    trainable: Count  # parameters that were trained, the head included
+    bytes: Count  # on disk, the head included
+    valid_score: Number | None
+    padding: Number | None = None  # tokens of its batches over those of its texts; None in a record of before
 
 
 class Gain(Strict):
@@ -99,12 +104,12 @@ class Gain(Strict):
     composition: str
     task: str
     versus: Literal["single", "head"]
-    score: float
-    reference: float
-    gain: float
-    low: float
-    high: float
-    n: int
+    score: Number
+    reference: Number
+    gain: Number
+    low: Number
+    high: Number
+    n: Count
 
 
 class Weights(Strict):
@@ -112,10 +117,10 @@ class Weights(Strict):
 
     composition: str
     kind: Literal["attention", "gate", "fixed"]
-    layer: int
+    layer: Count
     site: str
     members: list[str]
-    mean: list[float]
+    mean: list[Number]
 
 
 class Route(Strict):
@@ -124,15 +129,15 @@ class Route(Strict):
     For each row, right = routed right and right by the own module + lucky - lost (``continual/routing.py``).
     """
 
-    after: int
-    task: int | None  # whose rows; None: those of all tasks so far
-    n: int
-    answered: int  # of them, rows whose answer is a class: oracle, total, lucky and lost are over these
-    route: float  # sent to their own task
-    oracle: float | None  # right by their own module and head: with the task given
-    total: float | None  # right with the task not given
-    lucky: int
-    lost: int
+    after: Count
+    task: Count | None  # whose rows; None: those of all tasks so far
+    n: Count
+    answered: Count  # of them, rows whose answer is a class: oracle, total, lucky and lost are over these
+    route: Number  # sent to their own task
+    oracle: Number | None  # right by their own module and head: with the task given
+    total: Number | None  # right with the task not given
+    lucky: Count
+    lost: Count
 
 
 class Routing(Strict):
@@ -140,17 +145,18 @@ class Routing(Strict):
 
     router: str
     arguments: dict[str, Any]
-    temperature: float  # P(task|row) = softmax(score / temperature), after the last task
-    tasks: list[int]  # that can be routed to
+    temperature: Number  # P(task|row) = softmax(score / temperature), after the last task
+    tasks: list[Count]  # that can be routed to
     rows: list[Route]
+    confusion: list[list[Count]] = []  # test rows by own task and likeliest task, after the last; of before: none
 
 
 class Certificate(Strict):
     """That nothing moved (``continual/certificate.py``): how often it was looked at, and a digest of all that was."""
 
-    stages: int  # after which it was checked
-    comparisons: int  # of a module with what it was when it was stored
-    rows: int  # of each task, whose logits were compared too
+    stages: Count  # after which it was checked
+    comparisons: Count  # of a module with what it was when it was stored
+    rows: Count  # of each task, whose logits were compared too
     digest: str
 
 
@@ -160,8 +166,8 @@ class Record(Strict):
     schema_version: Literal[1] = SCHEMA
     id: str
     created: str
-    seconds: float
-    status: Literal["finished", "finished with failures"]
+    seconds: Number
+    status: Literal["begun", "finished", "finished with failures"]  # begun: of begun.json, see going.py
     warnings: list[str]
     stream: str
     stream_digest: str
@@ -177,14 +183,33 @@ class Record(Strict):
     gains: list[Gain]
     weights: list[Weights]
     routing: Routing | None = None  # None: the task of every row was given
-    forwarded_rows: int  # units that were evaluated: texts, pairs, images; of a row in windows or options each
-    peak_memory_bytes: int
+    forwarded_rows: Count  # units that were evaluated: texts, pairs, images; of a row in windows or options each
+    peak_memory_bytes: Count
     encoder_unchanged: bool  # fingerprint after the run equals the one before
     modules_unchanged: bool  # digests of all stored modules re-computed after the run equal those before
     certificate: Certificate | None = None  # None: a record of before there were any
     versions: dict[str, str]
     code: str
     config: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Record:
+        """Whoever reads a record relies on it: what refers to a task finds it, and what belongs together is as long."""
+        tasks, routing = range(len(self.tasks)), self.routing
+        moments = range(-1, len(self.tasks))
+        lost = [cell for cell in self.cells if cell.task not in tasks or cell.after not in moments]
+        if routing is not None:
+            lost += [row for row in routing.rows if row.after not in tasks or row.task not in (None, *tasks)]
+            lost += [index for index in routing.tasks if index not in tasks]
+            sizes = {len(routing.confusion), *map(len, routing.confusion)}
+            if routing.confusion and sizes != {len(routing.tasks)}:
+                raise ValueError("routing.confusion is not a row and a column for each of routing.tasks")
+        if lost:
+            raise ValueError(f"there are {len(tasks)} tasks, and this refers to another: {lost[0]!r}")
+        if odd := [w for w in self.weights if len(w.members) != len(w.mean)]:
+            raise ValueError(f"a mean for each member was expected, got {odd[0]!r}")
+        canonical([self.config, routing and routing.arguments])  # NaN is no JSON
+        return self
 
 
 def save(record: Record, path: Path) -> None:

@@ -9,8 +9,14 @@ from pathlib import Path
 from continual.errors import ContinualError, CorruptError, one_line
 from continual.report.record import Record, load
 
+BEGUN = ("begun.json", "ledger.jsonl")
+"""A run that is not finished has them, the first from its start."""
+
 LARGEST = 256 * 2**20
 """Bytes of a record that is read: what is larger was not written by a run."""
+
+
+UNFINISHED = "not finished: the same command goes on with it"
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def scan(places: Iterable[Path]) -> Found:
     There is no index: the files are the truth, and a thousand are read in a second. A run that two places lead to is
     there once. Raises ContinualError for a place that does not exist.
     """
-    files = {file.resolve(): file for place in places for file in _files(place)}
+    files = {file.resolve(): file for place in places for file in candidates(place)}
     runs, skipped = list[Run](), list[Skipped]()
     for file in sorted(files.values()):
         try:
@@ -63,11 +69,11 @@ def one(place: Path) -> Record:
     return _read(place)
 
 
-def _files(place: Path) -> Iterator[Path]:
+def candidates(place: Path) -> Iterator[Path]:
     """What may be a record. A folder of a run without one is named by the record that it lacks."""
     if place.is_file():
         yield place
-    elif (place / "run.json").exists() or (place / "ledger.jsonl").exists():
+    elif any((place / name).exists() for name in ("run.json", *BEGUN)):
         yield place / "run.json"
     elif place.is_dir():
         for child in sorted(place.iterdir()):
@@ -81,8 +87,11 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _read(file: Path) -> Record:
     if not file.exists():
-        begun = (file.parent / "ledger.jsonl").exists()
-        raise CorruptError("not finished: the same command goes on with it" if begun else "no run: it has no run.json")
+        begun = any((file.parent / name).exists() for name in BEGUN)
+        raise CorruptError(UNFINISHED if begun else "no run: it has no run.json")
     if not file.is_file() or file.stat().st_size > LARGEST:
         raise CorruptError(f"no record: expected a file of at most {LARGEST >> 20} MiB")
-    return load(file)
+    record = load(file)
+    if record.status == "begun":
+        raise CorruptError(UNFINISHED)
+    return record

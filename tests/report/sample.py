@@ -8,7 +8,18 @@ from typing import Any
 
 from continual.ledger import Cell, Ledger, wilson
 from continual.metric.base import measure
-from continual.report.record import CellFacts, EncoderFacts, Gain, Metric, Module, Record, TaskFacts, Weights
+from continual.report.record import (
+    CellFacts,
+    EncoderFacts,
+    Gain,
+    Metric,
+    Module,
+    Record,
+    Route,
+    Routing,
+    TaskFacts,
+    Weights,
+)
 
 HOSTILE = "<script>alert(1)</script>"
 FOUR = ("rte", "mrpc", "sst2", "subj")
@@ -61,6 +72,28 @@ def record(
         code="c630ccb",
         config={"seed": 0, "method": {"name": "lora", "rank": 8}},
     )
+
+
+def routed(run: Record) -> Record:
+    """The same run with a router, which sends nine rows of ten to their own task and the others to the next one."""
+    tasks = range(len(run.tasks))
+    counts = [[90 * (own == to) + 10 * ((own + 1) % len(tasks) == to) for to in tasks] for own in tasks]
+    same: dict[str, Any] = {"answered": 100, "oracle": 0.8, "total": 0.75, "lucky": 1, "lost": 0}
+    rows = [Route(after=tasks[-1], task=task, n=100, route=0.9, **same) for task in (*tasks, None)]
+    routing = Routing(router="nearest", arguments={}, temperature=1.0, tasks=list(tasks), rows=rows, confusion=counts)
+    return run.model_copy(update={"routing": routing})
+
+
+def drawn(seed: int, tasks: tuple[str, ...] = FOUR, **changes: Any) -> Record:
+    """A run of a seed and an order, whose scores move a little with both."""
+    run = record(tasks, compositions=False)
+    shift = 0.01 * seed + 0.002 * list(tasks).index("rte")
+    metrics = {
+        name: metric.model_copy(update={"value": metric.value and metric.value + shift})
+        for name, metric in run.metrics.items()
+    }
+    named = {"id": f"{seed}-{'-'.join(tasks)}", "seed": seed, "metrics": metrics, **changes}
+    return run.model_copy(update=named)
 
 
 def cell(after: int, task: int, diverged: int | None) -> Cell:

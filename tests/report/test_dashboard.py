@@ -6,16 +6,20 @@ import base64
 import hashlib
 import json
 import os
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from continual.report.dashboard import render, write
+from continual.report.dashboard import render, render_all, write
 from continual.report.figures import FIGURES
 from continual.report.record import Record
+from continual.report.scan import Skipped
 
-from .sample import FIFTEEN, HOSTILE, record
+from .sample import FIFTEEN, FOUR, HOSTILE, drawn, record, routed
 
+NAMES = [HOSTILE, "</script><img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "<!--<script>", "$title ${x}"]
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
 
@@ -62,18 +66,28 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(render(record()))
+    return Page(render(routed(record())))
 
 
-def test_nothing_is_loaded_from_outside(page):
-    for tag, attrs in page.tags:
+@pytest.fixture(scope="module")
+def several() -> Page:
+    """Two streams, and what is none."""
+    runs = [drawn(seed, order) for seed in range(2) for order in (FOUR, FOUR[::-1])]
+    other = routed(record(("a", "b"))).model_copy(update={"id": "other", "stream": "letters"})
+    return Page(render_all([*runs, other], [Skipped(Path("runs/odd"), "no run: it has no run.json")]))
+
+
+def test_nothing_is_loaded_from_outside(page, several):
+    for tag, attrs in page.tags + several.tags:
         assert tag not in ("link", "iframe", "object", "base", "img")
-        assert not {"src", "href", "action", "data", "srcset"} & set(attrs)
+        assert not {"src", "action", "data", "srcset"} & set(attrs)
+        assert attrs.get("href", "#").startswith("#")
 
 
 def test_policy_allows_only_the_two_scripts_that_are_there(page):
     policy = page.policy
-    assert policy["default-src"] == "'none'"
+    others = {"style-src": "'unsafe-inline'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
+    assert policy == {"default-src": "'none'", "script-src": policy["script-src"], **others}
     executed = [text for attrs, text in page.scripts if "type" not in attrs]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in executed]
     assert policy["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
@@ -88,12 +102,12 @@ def test_every_figure_has_its_id_once_also_where_it_is_absent(page):
     assert sorted(i for i in page.ids if i.startswith("fig-")) == expected
     bare = Page(render(record(("a",))))
     assert sorted(i for i in bare.ids if i.startswith("fig-")) == expected
-    assert set(bare.island("figures")) == {"fig-matrix", "fig-curves", "fig-costs"}
+    assert set(bare.island("run-0")["figures"]) == {"matrix", "curves", "costs"}
     assert "Transfer is between tasks" in bare.text
 
 
 def test_the_record_can_be_read_back_from_the_page(page):
-    assert Record.model_validate(page.island("record")) == record()
+    assert Record.model_validate(page.island("record")) == routed(record())
 
 
 def test_metrics_are_tiles_with_value_formula_and_definition(page):
@@ -124,13 +138,11 @@ def test_a_changed_encoder_is_said():
 
 def test_modules_are_a_plain_table(page):
     rows = sum(tag == "tr" for tag, _ in page.tags)
-    assert rows == 1 + len(record().modules)
+    assert rows == 1 + len(record().modules) + 1 + len(FOUR) + 1  # the second table is the router's
     assert "148,226" in page.text
 
 
-@pytest.mark.parametrize(
-    "name", [HOSTILE, "</script><img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "<!--<script>", "$title ${x}"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_hostile_names_are_text_everywhere(name):
     run = record((name, "b"))
     run = run.model_copy(update={"stream": name, "method": name, "warnings": [name], "config": {name: name}})
@@ -159,3 +171,51 @@ def test_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path):
     write(record(), path)
     assert path.read_text(encoding="utf-8") == render(record())
     assert os.listdir(tmp_path) == ["dashboard.html"]
+
+
+def test_each_run_waits_in_a_template_and_an_island_until_it_is_picked(several):
+    bodies = [attrs["id"] for tag, attrs in several.tags if tag == "template"]
+    assert bodies == [*(f"body-run-{number}" for number in range(5)), "body-stream-0", "body-stream-1"]
+    picked = [attrs.get("data-part") for tag, attrs in several.tags if tag == "option" and attrs.get("value")]
+    assert {f"body-{part}" for part in picked} == set(bodies)
+    assert set(several.island("run-4")["figures"]) > {"matrix", "confusion", "attention"}
+    assert several.island("run-0")["matrix"]["tasks"] == list(FOUR)
+    assert several.island("stream-0")["figures"].keys() == {"pareto", "transfers", "sensitivity"}
+
+
+def test_the_page_says_what_is_on_it_and_what_was_skipped_and_why(several):
+    assert "5 runs · 2 streams · 1 skipped" in several.text
+    assert "runs/odd" in several.text
+    assert "no run: it has no run.json" in several.text
+
+
+def test_runs_of_one_id_can_both_be_picked():
+    page = Page(render_all([record(), record()]))
+    values = [attrs["value"] for tag, attrs in page.tags if tag == "option" and attrs["value"]]
+    assert values[1:3] == ["3f9c0a7be1d2", "3f9c0a7be1d2 (2)"]
+
+
+def test_a_page_of_no_run_says_how_to_make_one():
+    page = Page(render_all([]))
+    assert not page.open
+    assert "0 runs · 0 streams" in page.text
+    assert "continual run makes one" in page.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_names_are_text_on_a_page_of_several_too(name, several):
+    run = routed(record((name, "b"))).model_copy(update={"stream": name, "method": name, "strategy": name, "id": name})
+    page = Page(render_all([run], [Skipped(Path(name), name)]))
+    assert not page.open
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in several.tags} | {"ul", "li"}
+    assert name in page.text
+    assert not any(attr.startswith("on") for _, attrs in page.tags for attr in attrs)
+    assert "run-0" in page.ids
+
+
+def test_a_live_page_may_ask_its_own_server_and_no_other_page_may_ask_anyone():
+    live = render_all([record()], version="abc")
+    assert Page(live).policy["connect-src"] == "'self'"
+    assert re.search('<html lang="en" data-page="abc">', live)
+    assert "connect-src" not in Page(render_all([record()])).policy
+    assert "connect-src" not in Page(render(record())).policy

@@ -11,7 +11,7 @@ import pytest
 from continual.errors import CorruptError
 from continual.report.record import load, save
 
-from .sample import HOSTILE, record
+from .sample import HOSTILE, record, routed
 
 
 @pytest.mark.parametrize("run", [record(), record(diverged=1), record(("a",)), record((HOSTILE, "b\u2028"))])
@@ -36,6 +36,40 @@ def test_a_damaged_record_is_refused_by_name(damage, tmp_path):
     path.write_text(damage(path.read_text()))
     with pytest.raises(CorruptError, match=r"run\.json"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        (("cells", 0, "task"), 4, "there are 4 tasks"),
+        (("cells", 0, "after"), -2, "there are 4 tasks"),
+        (("routing", "rows", 0, "after"), -1, "there are 4 tasks"),
+        (("routing", "tasks", 0), 4, "there are 4 tasks"),
+        (("routing", "confusion"), [[1, 2], [3, 4]], "a row and a column"),
+        (("routing", "confusion", 1), [1, 2], "a row and a column"),
+        (("weights", 0, "mean"), [1.0], "a mean for each member"),
+        (("config", "rate"), float("nan"), "JSON"),
+        (("cells", 0, "score"), 1e300, "less than"),
+        (("metrics", "forgetting", "value"), -1e300, "greater than"),
+        (("modules", 0, "bytes"), 10**400, "less than"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused_and_it_is_said_where(where, value, says, tmp_path):
+    facts = routed(record()).model_dump(mode="json")
+    inner = facts
+    for step in where[:-1]:
+        inner = inner[step]
+    inner[where[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(CorruptError, match=says):
+        load(tmp_path / "run.json")
+
+
+def test_a_record_of_before_there_were_routers_certificates_and_confusions_loads(tmp_path):
+    facts = routed(record()).model_dump(mode="json")
+    del facts["routing"]["confusion"], facts["certificate"], facts["scenario"]
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    assert load(tmp_path / "run.json").routing.confusion == []
 
 
 def test_a_record_that_is_not_there_is_refused_by_name(tmp_path):

@@ -55,6 +55,9 @@ def bad(folder: Path) -> dict[str, str]:
         (folder / name / "run.json").write_text(text)
     (folder / "begun").mkdir()
     (folder / "begun" / "ledger.jsonl").write_text("")
+    (folder / "started").mkdir()
+    save(record().model_copy(update={"status": "begun"}), folder / "started" / "begun.json")
+    put(folder / "not-yet", status="begun")
     (folder / "empty").mkdir()
     (folder / "loop").symlink_to(folder / "loop")
     (folder / "folder").mkdir()
@@ -62,6 +65,7 @@ def bad(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.json")
     (folder / ".hydra").mkdir()
     said = {name: says for name, (_, says) in texts.items()}
+    said |= {"started": "not finished", "not-yet": "not finished"}
     return said | {"begun": "not finished", "empty": "no run", "folder": "no record", "pipe.json": "no record"}
 
 
@@ -78,6 +82,14 @@ def test_a_folder_without_runs_is_no_error_and_a_place_that_is_not_there_is_one(
     assert scan([tmp_path]).runs == ()
     with pytest.raises(ContinualError, match="does not exist"):
         scan([tmp_path / "nowhere"])
+
+
+def test_a_run_that_has_only_begun_is_no_run_by_its_own_folder_either(tmp_path):
+    save(record().model_copy(update={"status": "begun"}), tmp_path / "begun.json")
+    for place in (tmp_path, tmp_path / "begun.json"):
+        found = scan([place])
+        assert found.runs == ()
+        assert "not finished" in found.skipped[0].why
 
 
 def test_one_run_is_its_folder_or_its_file(tmp_path):

@@ -1,0 +1,137 @@
+"""What a person sees of a run: bars on a terminal, lines elsewhere, and nothing where it is to be quiet."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from continual import progress
+from continual.composition.fusion import Fusion
+from continual.later import Later
+from continual.progress import Progress
+from continual.trainer import Machine
+from tests import running
+
+
+def shown(console: Console) -> str:
+    """All that was printed, without the codes of a terminal."""
+    assert isinstance(console.file, StringIO)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+
+
+def terminal(**options: Any) -> Console:
+    return Console(force_terminal=True, file=StringIO(), width=160, **options)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of five stages on a terminal: three tasks, a head alone and a fusion."""
+    console = terminal()
+    bars, machine = Progress(console), Machine(log_every=1)
+    running.run(tmp_path_factory.mktemp("seen"), progress=bars, machine=machine, compositions=(Fusion(),))
+    return shown(console)
+
+
+def test_on_a_terminal_the_stream_has_a_bar_of_all_its_stages(seen: str) -> None:
+    assert re.search(r"toy +[━╸╺ ]+ 0/5 stages", seen)
+    assert re.search(r"toy +[━╸╺ ]+ 4/5 stages", seen)
+
+
+def test_on_a_terminal_the_task_at_hand_has_a_bar_with_its_loss_and_what_is_left(seen: str) -> None:
+    for title, steps in (("learn 1/3 toy-0", 8), ("compose fusion of 3 modules for toy-2", 4)):
+        assert re.search(rf"{title} +[━╸╺ ]+ {steps}/{steps} steps, loss \d\.\d+ 0:00:00 left", seen)
+
+
+def test_on_a_narrow_terminal_the_name_is_cut_and_no_number() -> None:
+    console = Console(force_terminal=True, file=StringIO(), width=80)
+    bars = Progress(console)
+    bars.plan("a-stream-with-a-very-long-name", 12)
+    step(bars, 1000, torch.tensor(0.5), "compose fusion of 12 modules for tweet-sentiment")
+    assert re.search(r"compose fusion of 12 m… ━{12} 1000/1000 steps, loss 0\.500 0:00:00 left", shown(console))
+    assert re.search(r"a-stream-with-a-very-l… \S+ 0/12 stages +\S+ left", shown(console))
+
+
+def test_the_lines_of_a_run_stand_above_the_bars(seen: str) -> None:
+    lines = [line for line in seen.splitlines() if re.match(r"learn \d/3 toy-\d: validation", line)]
+    assert len(lines) == 3
+
+
+def test_elsewhere_there_are_lines_only(tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=40)
+    running.run(tmp_path, progress=Progress(console))
+    lines = shown(console).splitlines()
+    assert [line.split(":")[0].split(" ")[0] for line in lines] == ["run", "learn", "learn", "learn"]
+    assert console.file.getvalue() == shown(console)  # type: ignore[attr-defined]
+
+
+def test_quiet_says_nothing_on_a_terminal_either(tmp_path: Path) -> None:
+    console = terminal(quiet=True)
+    running.run(tmp_path, progress=Progress(console))
+    assert shown(console) == ""
+
+
+def test_jobs_side_by_side_draw_no_bars_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "current_process", lambda: SimpleNamespace(name="LokyProcess-1"))
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 3)
+    step(bars, 1, torch.tensor(0.5))
+    assert shown(console) == ""
+
+
+def test_what_is_left_of_a_run_that_goes_on_is_counted_from_where_it_stood() -> None:
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 4, done=3)
+    step(bars, 1, torch.tensor(0.5))
+    bars.end("well")
+    step(bars, 1, torch.tensor(0.5))
+    assert "3/4 stages" in shown(console)
+    assert "4/4 stages" in shown(console)
+
+
+def test_a_name_is_shown_as_text_whatever_is_in_it() -> None:
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 1)
+    step(bars, 1, torch.tensor(0.5), "learn 1/1 [/bold]\x1b[31m[red]x")
+    assert "learn 1/1 [/bold]\ufffd[31m[red]x " in shown(console)
+
+
+class Waiting(TorchDispatchMode):
+    """Where the host asks a tensor for a number."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert "_local_scalar_dense" not in str(func), "a device would be waited for"
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_loss_that_has_not_arrived_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Later, "arrived", property(lambda self: False))
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 1)
+    with Waiting():
+        step(bars, 50, torch.tensor(0.5))
+    assert "50/50 steps" in shown(console)
+    assert "loss" not in shown(console)
+
+
+def step(bars: Progress, steps: int, loss: torch.Tensor, title: str = "learn 1/1 toy-0") -> None:
+    """A training of so many steps, as Lightning tells of it."""
+    metrics = {"learn/toy-0/loss": loss}
+    trainer: Any = SimpleNamespace(num_training_batches=steps, log_every_n_steps=1, callback_metrics=metrics)
+    module: Any = None
+    bars.begin(title)
+    bars.on_train_start(trainer, module)
+    for index in range(steps):
+        bars.on_train_batch_end(trainer, module, None, None, index)
+    bars.on_train_end(trainer, module)
