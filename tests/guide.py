@@ -15,8 +15,8 @@ import pytest
 from tests import running
 from tests.mirrored import put
 
-Typed = Callable[[str], running.Ended | None]
-"""Types a line of a shell: how it ended; None where it was left out."""
+Typed = Callable[[str], running.Ended]
+"""Types a line of a shell: how it ended."""
 BLOCK = re.compile(
     r"(?:^<!-- test: (?P<mark>fails) -->\n)?(?:^Put this into `(?P<file>\S+)`:\n\n)?"
     r"^```(?P<language>\w+)(?P<more>[^\n]*)\n(?P<text>.*?)^```$",
@@ -47,19 +47,19 @@ def blocks(page: Path) -> list[Block]:
 
 def follow(page: Path, typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     """Do what the page says, in the current folder."""
-    shown: str | None = ""
+    shown = ""
     names = {"__name__": page.stem}
     for block in blocks(page):
         if block.file:
             put(Path(block.file), block.text)
         elif block.language == "bash":
             ended = [typed(line) for line in block.text.replace("\\\n", " ").splitlines()]
-            assert all((one.code != 0) == (block.mark == "fails") for one in ended if one), ended
-            shown = None if None in ended else "".join(one.err + one.out for one in ended if one)
+            assert all((one.code != 0) == (block.mark == "fails") for one in ended), ended
+            shown = "".join(one.err + one.out for one in ended)
         elif block.language == "python":
             exec(compile(block.text, page.name, "exec"), names)
             shown = capsys.readouterr().out
-        elif not block.more and shown is not None:
+        elif not block.more:
             assert block.language == "text", f"{page.name}: a block of {block.language} that goes into no file"
             printed(block.text, shown)
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from continual.cli import COMMANDS
 from continual.report.scan import scan
 from continual.task_streams import quickstart
 from tests import mirrored, running
@@ -31,8 +30,6 @@ FOLDER = ROOT / "docs" / "guides"
 GUIDES = sorted(FOLDER.glob("*.md"))
 CLONE = "new-method"
 """The guide that begins in a clone of the repository, and runs in processes of its own."""
-LATER = ("dash",)
-"""Commands that guides speak of before they are there: until then their lines are not run."""
 TABLE = re.compile(r"^<!-- test: (benchmarks/\S+) -->\n\n((?:^\|.*\n)+)", re.M)
 
 
@@ -54,12 +51,10 @@ def small(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def typed(command: Callable[..., running.Ended]) -> Typed:
     """A line as a shell takes it; ``continual`` in this process."""
 
-    def line(text: str) -> running.Ended | None:
+    def line(text: str) -> running.Ended:
         name, *words = shlex.split(text)
         if name != "continual":
             return apart(text, Path.cwd())
-        if words[0] in LATER and words[0] not in COMMANDS:
-            return None
         return command(*filled(words))
 
     return line
