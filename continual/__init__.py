@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from continual.adapter import Adapter as Adapter
     from continual.adapter import fresh as fresh
+    from continual.asked import ask as ask
     from continual.composition.average import Average as Average
     from continual.composition.fusion import Fusion as Fusion
     from continual.composition.gates import Gates as Gates
@@ -97,6 +98,7 @@ _HOME = {
     "Task": "stream.base",
     "Ties": "merging.ties",
     "UniPELT": "composition.unipelt",
+    "ask": "asked",
     "fresh": "adapter",
     "load": "encoder.load",
     "merge": "encoder.merge",

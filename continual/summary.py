@@ -42,7 +42,7 @@ def _begun(session: Session) -> Record:
     parts, encoder = session.parts, session.parts.encoder
     return Record(
         id=parts.run_id,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         seconds=0,
         status="begun",
         warnings=session.warnings,

@@ -21,7 +21,7 @@ LAYERS = [
     "encoder store bank prune",
     "composition strategy held predict trunk parallel space information merging pruning router",
     "exchange recalled resumed task_inference within outputs memories",
-    "request slots",
+    "request slots asked",
     "member choose even",
     "learner evaluate progress lanes logs",
     "steps",

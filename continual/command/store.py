@@ -24,6 +24,10 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     from continual.store import Store
 
+    if arguments and not Path(arguments[0]).is_dir():
+        raise ContinualError(
+            f"{arguments[0]} does not exist; expected a store's folder, or one of {', '.join(COMMANDS)}"
+        )
     opened = Store(arguments[0] if arguments else "store")
     bad = dict(opened.verify())
     for name in opened.names():

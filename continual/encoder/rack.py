@@ -34,6 +34,7 @@ class Rack(nn.Module):
             raise ContinualError("chunk_size_feed_forward must be 0: gates average over all tokens of a text at once")
         self.arch, self.pooling, self.segments = encoder.arch, encoder.pooling, encoder.segments
         self.max_length, self.positions = encoder.max_length, encoder.positions
+        self.tokenizer = encoder.tokenizer
         self.encoder = encoder.model
         self.width = encoder.width
         self.claim = claim(encoder.model)
