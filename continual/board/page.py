@@ -17,13 +17,13 @@ from continual.uncertainty import Interval
 NOISE = "inside the noise"
 HEAD = (
     *("rank", "row", "strategy", "method"),
-    *("points", "95 % interval", "over the row above", "trained", "kB", "seconds"),
+    *("points", "95 % interval", "over the first row", "trained", "kB", "seconds"),
 )
 LEGEND = (
     "The interval is about the mean over all seeds and orders that could have been drawn. Each row is compared with "
-    "the row above it, run by run on the same seeds and orders; where that difference is inside the noise the two "
-    "share a rank. So of three rows that share one the first may still be better than the last. Trained parameters, "
-    "kB on disk and seconds are of a whole run; seconds depend on the machine."
+    "all rows above it, run by run on the same seeds and orders; its rank is one more than those that beat it, by a "
+    "difference that is not inside the noise. Trained parameters, kB on disk and seconds are of a whole run; seconds "
+    "depend on the machine."
 )
 
 
@@ -44,7 +44,7 @@ def render(board: Board) -> str:
 
 
 def over(difference: Interval | None) -> str:
-    """A row's difference from the row above, in words."""
+    """A row's difference from the first row, in words."""
     if difference is None:
         return MISSING
     if difference.runs == 1:

@@ -1,4 +1,4 @@
-"""Rows by their mean over runs, each compared with the row above it on the same seeds and orders."""
+"""Rows by their mean over runs, each compared with all above it on the same seeds and orders."""
 
 from __future__ import annotations
 
@@ -24,20 +24,18 @@ class Row:
 class Standing:
     """A row in its place.
 
-    rank   shared with the row above where the difference is undecided; the next one counts all rows before it
+    rank   one more than the rows above that beat it: whose difference, run by run, is not inside the noise; and never
+           better than that of the row above
     score  mean over the runs; of one run the interval is without bounds
-    over   the row's values less those of the row above, run by run, the better being above 0; None of the first row
+    over   the row's values less those of the first row, run by run, the better being above 0; None of the first row
+    tie    the row above has the same rank
     """
 
     rank: int
     row: Row
     score: Interval
     over: Interval | None
-
-    @property
-    def tie(self) -> bool:
-        """With the row above: the difference is inside the noise."""
-        return self.over is not None and self.over.verdict == "undecided"
+    tie: bool
 
 
 def interval(values: Mapping[Job, float]) -> Interval:
@@ -62,11 +60,12 @@ def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
     scored = [(row, interval(row.values)) for row in rows]
     scored.sort(key=lambda item: (-sign * item[1].mean, item[0].name))
     found = list[Standing]()
-    for place, (row, score) in enumerate(scored, 1):
-        above = found[-1] if found else None
-        over = None if above is None else _over(row.values, above.row.values, sign)
-        tied = above is not None and over is not None and over.verdict == "undecided"
-        found.append(Standing(above.rank if above and tied else place, row, score, over))
+    for row, score in scored:
+        over = [_over(row.values, above.row.values, sign) for above in found]
+        beaten = sum(difference.verdict == "worse" for difference in over)
+        last = found[-1].rank if found else 0
+        place = max(1 + beaten, last)
+        found.append(Standing(place, row, score, over[0] if over else None, place == last))
     return found
 
 

@@ -22,7 +22,7 @@ def show(board: Board, console: Console | None = None) -> None:
     grid.add_column("row", overflow="fold")
     grid.add_column("points", justify="right", no_wrap=True)
     grid.add_column("95 %", justify="right", no_wrap=True)
-    grid.add_column("over the row above", overflow="fold")
+    grid.add_column("over the first row", overflow="fold")
     for standing in board.standings:
         rank = f"{'=' if standing.tie else ''}{standing.rank}"
         cells = (points(standing.score.mean), bounds(standing.score), over(standing.over))

@@ -37,6 +37,17 @@ def test_a_difference_inside_the_noise_is_a_tie_and_the_next_rank_counts_all_abo
     assert found == [("a", 1, False), ("b", 1, True), ("c", 3, False)]
 
 
+def test_a_chain_of_ties_does_not_lift_what_the_first_row_beats() -> None:
+    """b is not beaten by a, nor c by b, but c is by a: two small steps are a large one."""
+    found = ranked(row("a"), row("b", -0.02, noise=0.03), row("c", -0.04))
+    assert found == [("a", 1, False), ("b", 1, True), ("c", 2, False)]
+
+
+def test_a_row_of_much_noise_does_not_stand_above_those_with_a_better_mean() -> None:
+    found = ranked(row("a"), row("b", -0.01), row("c", -0.02, noise=0.2))
+    assert found == [("a", 1, False), ("b", 2, False), ("c", 2, True)]
+
+
 def test_a_pairing_decides_what_two_intervals_do_not() -> None:
     better, worse = rank(made.rules(), [row("a"), row("b", 0.001)])
     assert worse.score.high > better.score.low  # they overlap: seeds and orders differ by more
