@@ -51,7 +51,7 @@ def _header(record: Record) -> str:
     encoder = record.encoder
     facts = {
         "Run": record.id,
-        "Date": record.created.replace("T", " "),
+        "Date": record.created[:19].replace("T", " "),
         "Seed": record.seed,
         "Encoder": f"{encoder.name}, {encoder.layers} layers, {encoder.parameters / 1e6:.1f} M parameters",
         "Tasks": len(record.tasks),
