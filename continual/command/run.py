@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from continual.allocator import keep_memory
 from continual.ended import Begun, Ended, close, endings
 from continual.errors import ContinualError, one_line, unknown
-from continual.metric.base import metrics
 from continual.secret import refuse_arguments
 
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ def _ended(config: DictConfig, which: tuple[str, ...] | None = None, direction: 
 
 def _check(direction: object, objective: str) -> None:
     """A sweeper that searches looks for the best: Optuna minimizes where it is not told otherwise."""
+    from continual.metric.base import metrics  # numpy, which --help need not wait for
+
     metric = metrics().get(objective)
     if metric is not None and not metric.loss and str(getattr(direction, "name", direction)) == "minimize":
         raise ContinualError(f"the highest {objective} is the best: set hydra.sweeper.direction=maximize")
