@@ -54,6 +54,7 @@ def test_a_training_that_was_begun_again_has_only_its_new_points(tmp_path: Path)
 
 
 ODD = ['{"name": "a", "step": 9', "[]", "3", "[" * 100_000, "\udcff", '{"name": 1, "step": 9, "loss": 1}']
+ODD += ['{"name": "a", "step": 9, "loss": 1' + "0" * 400 + "}"]  # no float is as large
 ODD += ['{"name": "a", "step": true, "loss": 1}', '{"name": "a", "step": 9, "loss": NaN}', '{"name": "a", "step": 9}']
 
 
