@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from continual.curve import going_on
 from continual.errors import ContinualError, one_line
@@ -88,6 +90,11 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOSTS[0], port), Handler)
         except (OSError, OverflowError) as error:
             raise ContinualError(f"port {port} cannot be had ({error}); choose another: --port N") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed, or loaded again, while it was sent is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -7,7 +7,10 @@ import json
 import os
 import re
 import shutil
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +157,21 @@ def test_a_name_that_was_made_to_lead_here_reads_nothing(host: str, server: Serv
     status, body = ask(server, "/state", host=host)
     assert status == 403
     assert "losses" not in body
+
+
+def test_a_page_that_is_closed_while_it_is_sent_prints_no_traceback(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.watched.page()
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", server.server_port)) as asking:
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asking.recv(1)
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed with a reset
+    ended = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < ended:
+        time.sleep(0.01)
+    assert capfd.readouterr().err == ""
 
 
 def test_it_listens_on_this_machine_only_and_says_when_the_port_is_taken(server: Server, runs: Path) -> None:
