@@ -8,6 +8,7 @@ from typing import Any
 
 from continual.errors import DataError
 from continual.files import canonical
+from continual.report.grid import numbered
 from continual.report.record import Record
 from continual.uncertainty import Interval, crossed, student
 
@@ -48,11 +49,8 @@ def streams(runs: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
     for run in runs:
         tasks = frozenset((task.name, task.digest) for task in run.tasks)
         found.setdefault((run.stream, (run.scenario, tasks)), []).append(run)
-    named: dict[str, tuple[Record, ...]] = {}
-    for (name, _), own in found.items():
-        number = 1 + sum(other == name or other.startswith(f"{name} (") for other in named)
-        named[name if number == 1 else f"{name} ({number})"] = tuple(own)
-    return named
+    named = numbered(name for name, _ in found)
+    return {name: tuple(own) for name, own in zip(named, found.values(), strict=True)}
 
 
 def setups(runs: Sequence[Record]) -> list[Setup]:

@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from continual.report.dashboard import keys
 from continual.report.draw import Figure
 from continual.report.figures import OVERVIEW
 from continual.report.pareto import front, pareto
@@ -15,6 +16,7 @@ from continual.report.spread import sensitivity, transfers
 from .sample import FOUR, HOSTILE, drawn, record
 from .test_figures import checked
 
+TAKEN = [("x (2)", "task"), ("x", "task"), ("x", "domain")]
 ORDERS = list(permutations(FOUR))[:3]
 
 
@@ -47,6 +49,12 @@ def test_a_stream_is_its_tasks_in_any_order_and_one_of_other_rows_is_another() -
         ("glue-four (2)", 1),
         ("glue-four (3)", 1),
     ]
+
+
+def test_no_stream_takes_the_place_of_one_that_is_called_like_its_number() -> None:
+    runs = [record().model_copy(update={"stream": name, "scenario": kind}) for name, kind in TAKEN]
+    assert [len(own) for own in streams(runs).values()] == [1, 1, 1]
+    assert len(set(keys([run.model_copy(update={"id": run.stream}) for run in runs]))) == 3
 
 
 def test_an_interval_is_students_for_runs_that_share_nothing_and_crossed_for_a_full_grid() -> None:
