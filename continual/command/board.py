@@ -80,6 +80,8 @@ def _add(arguments: Sequence[str]) -> int:
     from continual.board.add import add
 
     added = add(given.board, given.runs, given.name)
+    if not (added.new or added.refused):
+        raise ContinualError(f"no run below {', '.join(map(str, given.runs))}; give runs, or a folder of runs")
     for row, count in added.new.items():
         print(f"{row}: {f'{count} records' if count else 'was there before'}")
     for skip in added.refused:
