@@ -22,6 +22,7 @@ from continual.report.scan import one
 from continual.report.versus import Side, Versus, holm, versus
 from continual.stream.base import Stream
 from tests import running
+from tests.report import sample
 
 Command = Callable[..., running.Ended]
 
@@ -82,6 +83,48 @@ def test_p_is_the_binomial_test_of_the_rows_that_one_side_alone_has_right(bottle
     alone = sum(a and not b for a, b in zip(*right, strict=True))
     apart = sum(a != b for a, b in zip(*right, strict=True))
     assert found.cells[-1].p == (binomtest(alone, apart).pvalue if apart else 1.0)
+
+
+def judged(folder: Path, rows: list[list[float]], score: str = "accuracy") -> Side:
+    """A run of one task whose test rows have these statistics."""
+    folder.mkdir()
+    table = np.array(rows)
+    total = table[:, 0].sum() / table[:, 1].sum()
+    facts = {"score": total, "n": len(rows), "key": "ab"}
+    base = sample.record(("a",), compositions=False)
+    cells = [cell.model_copy(update=facts) for cell in base.cells if cell.stage == "learn"]
+    cells += [cell.model_copy(update={"stage": "single"}) for cell in cells]  # of a reference, which is no pair
+    Outcomes(folder).put("ab", Outcome(table, score, "cd"))
+    return Side(base.model_copy(update={"cells": cells}), Outcomes(folder))
+
+
+def test_of_rows_right_or_wrong_those_that_one_side_alone_has_right_decide(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[1, 1]] * 12 + [[0, 1]] * 2 + [[1, 1]] * 26)
+    theirs = judged(tmp_path / "theirs", [[0, 1]] * 12 + [[1, 1]] * 2 + [[1, 1]] * 26)
+    [cell] = versus(ours, theirs).cells
+    assert cell.p == binomtest(12, 14).pvalue == versus(theirs, ours).cells[0].p
+    assert cell.decided
+
+
+def test_of_other_scores_the_resamples_on_a_side_decide_whichever_side_that_is(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[3, 4], [4, 4]] * 20, "token_accuracy")
+    theirs = judged(tmp_path / "theirs", [[1, 4], [4, 4]] * 20, "token_accuracy")
+    [over], [under], [same] = (versus(*pair).cells for pair in ((ours, theirs), (theirs, ours), (ours, ours)))
+    assert over.p == under.p == pytest.approx(2 / 2001)  # no resample is on the other side
+    assert over.decided
+    assert under.decided
+    assert (same.p, same.decided) == (1.0, False)
+
+
+def test_the_same_rows_under_other_labels_or_another_score_are_not_paired(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[1, 1, 0]] * 9, "macro_f1")
+    for name, rows, score in (
+        ("labels", [[1, 1, 0, 0, 0, 0]] * 9, "macro_f1"),
+        ("scores", [[1, 1, 0]] * 9, "accuracy"),
+    ):
+        [cell] = versus(ours, judged(tmp_path / name, rows, score)).cells
+        assert (cell.p, cell.low) == (None, None)
+        assert name in cell.why
 
 
 def test_what_is_kept_of_the_rows_gives_the_score_of_the_cell(bottleneck: Path) -> None:
