@@ -66,6 +66,8 @@ def test_an_interval_is_students_for_runs_that_share_nothing_and_crossed_for_a_f
     assert (alone.mean, alone.runs) == (pytest.approx(0.1), 3)
     assert both.high - both.low > 0.3  # three seeds, not nine runs
     assert interval(dict(list(grid.items())[:-1])) is None
+    own = interval({(seed, order): 0.1 * seed for seed, order in enumerate(ORDERS)})  # each seed in an order of its own
+    assert own == alone
     assert interval({(0, FOUR): 0.5}) is None
     assert interval({}) is None
 

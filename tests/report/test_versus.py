@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -101,9 +102,14 @@ def judged(folder: Path, rows: list[list[float]], score: str = "accuracy") -> Si
 def test_of_rows_right_or_wrong_those_that_one_side_alone_has_right_decide(tmp_path: Path) -> None:
     ours = judged(tmp_path / "ours", [[1, 1]] * 12 + [[0, 1]] * 2 + [[1, 1]] * 26)
     theirs = judged(tmp_path / "theirs", [[0, 1]] * 12 + [[1, 1]] * 2 + [[1, 1]] * 26)
-    [cell] = versus(ours, theirs).cells
+    found = versus(ours, theirs)
+    [cell], mean = found.cells, found.mean
     assert cell.p == binomtest(12, 14).pvalue == versus(theirs, ours).cells[0].p
     assert cell.decided
+    assert mean
+    assert (mean.gain, mean.low, mean.high) == (cell.gain, cell.low, cell.high)  # of one task
+    deviation = math.sqrt(14 / 40 - 0.25**2) / math.sqrt(40)
+    assert (cell.high or 0) - (cell.low or 0) == pytest.approx(2 * 1.96 * deviation, rel=0.15)
 
 
 def test_of_other_scores_the_resamples_on_a_side_decide_whichever_side_that_is(tmp_path: Path) -> None:
@@ -184,8 +190,9 @@ def test_runs_without_a_task_in_common_are_refused_by_name(bottleneck: Path, tmp
         against(bottleneck, altered(bottleneck, tmp_path / "other", tasks=tasks))
 
 
-@pytest.mark.parametrize("key", ["../../etc/passwd", "", "a/b", "ａ"])
+@pytest.mark.parametrize("key", ["../../etc/passwd", "", "a/b", "ａ", "a" * 400])
 def test_a_key_that_leads_elsewhere_is_refused(key: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
     with pytest.raises(CorruptError, match="no key of a cell"):
         Outcomes(tmp_path).get(key)
 
