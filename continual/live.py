@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             page = self.path == "/"
             body = self.server.watched.page() if page else self.server.watched.state()
-        except ContinualError as error:
+        except (ContinualError, OSError) as error:  # a run's folder may go away while it is read
             return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, one_line(str(error)))
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8" if page else "application/json")

@@ -190,6 +190,14 @@ def test_a_folder_that_went_away_is_an_error_and_no_end(server: Server, runs: Pa
     assert ask(server, "/")[0] == 200
 
 
+def test_a_file_that_cannot_be_read_is_an_error_and_no_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> bytes:
+        raise FileNotFoundError(2, "No such file", "runs/x/run.json")
+
+    monkeypatch.setattr(server.watched, "page", gone)
+    assert ask(server, "/")[0] == 500
+
+
 def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Path, tmp_path: Path) -> None:
     ended = command("dash", "--out", "page.html")
     assert ended.code == 0
