@@ -49,6 +49,7 @@ def test_what_goes_on_is_the_last_training_and_those_beside_it(tmp_path: Path) -
 
 def test_a_training_that_was_begun_again_has_only_its_new_points(tmp_path: Path) -> None:
     write(tmp_path / "losses", "a", 5, until=4)
+    write(tmp_path / "losses", "a", 5, until=1)
     write(tmp_path / "losses", "a", 5, until=2)
     assert going_on(tmp_path / "losses") == {"a": [(1, 1.0), (2, 2.0)]}
 

@@ -112,8 +112,8 @@ def test_the_record_can_be_read_back_from_the_page(page):
 
 
 def test_metrics_are_tiles_with_value_formula_and_definition(page):
-    for part in ("Average accuracy", "83.0", "R[T−1,j]", "average_accuracy@1"):
-        assert part in page.text
+    for words in ("Average accuracy", "83.0", "R[T−1,j]", "average_accuracy@1"):
+        assert words in page.text
     assert [attrs.get("class") for _, attrs in page.tags].count("tile") == 5  # the others are in the embedded record
 
 

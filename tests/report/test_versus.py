@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_p_is_the_binomial_test_of_the_rows_that_one_side_alone_has_right(bottle
     assert found.cells[-1].p == (binomtest(alone, apart).pvalue if apart else 1.0)
 
 
-def judged(folder: Path, rows: list[list[float]], score: str = "accuracy") -> Side:
+def judged(folder: Path, rows: Sequence[Sequence[float]], score: str = "accuracy") -> Side:
     """A run of one task whose test rows have these statistics."""
     folder.mkdir()
     table = np.array(rows)
