@@ -63,5 +63,5 @@ def _point(line: str) -> tuple[str, int, float] | None:
         name, step, loss = entry["name"], entry["step"], entry["loss"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    good = isinstance(name, str) and type(step) is int and isinstance(loss, float | int) and math.isfinite(loss)
-    return (name, step, float(loss)) if good else None
+    good = isinstance(name, str) and type(step) is int and type(loss) is float and math.isfinite(loss)
+    return (name, step, loss) if good else None

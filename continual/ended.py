@@ -53,12 +53,17 @@ class Ended:
 
 
 class Begun(Callback):
-    """Hydra tells it where the sweep that begins has its folder (``hydra.callbacks``); None: none has begun."""
+    """Hydra tells it where the sweep that begins has its folder (``hydra.callbacks``); None: none has begun.
+
+    What another sweep has left there, in a folder that was given, is removed: its jobs are none of this one.
+    """
 
     folder: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         Begun.folder = Path(config.hydra.sweep.dir)
+        for file in Begun.folder.glob("*.job.json"):
+            file.unlink(missing_ok=True)
 
 
 def endings(folder: Path) -> list[Ended]:

@@ -137,7 +137,7 @@ def _lines(path: Path) -> tuple[list[Any], int]:
         try:
             entry = json.loads(line)
             good = entry["sha256"] == sha256(canonical(entry["value"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             good = False
         if not good:
             raise CorruptError(f"{path}, line {number}: checksum does not match; restore it or delete its folder")

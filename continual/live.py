@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from continual.curve import going_on
 from continual.errors import ContinualError, one_line
@@ -89,6 +91,11 @@ class Server(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             raise ContinualError(f"port {port} cannot be had ({error}); choose another: --port N") from error
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed, or loaded again, while it was sent is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers two addresses, to whoever asks for this machine by its own name."""
@@ -115,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             page = self.path == "/"
             body = self.server.watched.page() if page else self.server.watched.state()
-        except ContinualError as error:
+        except (ContinualError, OSError) as error:  # a run's folder may go away while it is read
             return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, one_line(str(error)))
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8" if page else "application/json")

@@ -18,6 +18,9 @@ from continual.score.base import Floats
 SMALL = (np.uint8, np.float32, np.float64)
 """Right or wrong fits in a byte; what holds the numbers exactly is taken."""
 
+LONGEST = 64
+"""Characters of a key: those of a SHA-256."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -63,7 +66,7 @@ class Outcomes:
 
     def _path(self, key: str) -> Path:
         """Raises CorruptError for a key that is no digest: it comes from a file, and must not lead elsewhere."""
-        if not (key.isalnum() and key.isascii()):
+        if not (key.isalnum() and key.isascii() and len(key) <= LONGEST):
             raise CorruptError(f"{key!r} is no key of a cell: expected a digest")
         return self.folder / "rows" / f"{key}.safetensors"
 

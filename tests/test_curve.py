@@ -49,11 +49,13 @@ def test_what_goes_on_is_the_last_training_and_those_beside_it(tmp_path: Path) -
 
 def test_a_training_that_was_begun_again_has_only_its_new_points(tmp_path: Path) -> None:
     write(tmp_path / "losses", "a", 5, until=4)
+    write(tmp_path / "losses", "a", 5, until=1)
     write(tmp_path / "losses", "a", 5, until=2)
     assert going_on(tmp_path / "losses") == {"a": [(1, 1.0), (2, 2.0)]}
 
 
 ODD = ['{"name": "a", "step": 9', "[]", "3", "[" * 100_000, "\udcff", '{"name": 1, "step": 9, "loss": 1}']
+ODD += ['{"name": "a", "step": 9, "loss": 1' + "0" * 400 + "}"]  # no float is as large
 ODD += ['{"name": "a", "step": true, "loss": 1}', '{"name": "a", "step": 9, "loss": NaN}', '{"name": "a", "step": 9}']
 
 

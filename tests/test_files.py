@@ -97,3 +97,9 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_any_work(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(ContinualError, match=r"cannot write to .*file/runs .*paths\.runs="):
         require_writable(tmp_path / "file" / "runs")
+
+
+def test_a_line_that_is_too_deep_to_be_read_is_damage(lines: Path) -> None:
+    lines.write_bytes(b"[" * 100_000 + b"\n")
+    with pytest.raises(CorruptError, match="line 1: checksum does not match"):
+        read_lines(lines)

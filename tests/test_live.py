@@ -7,7 +7,10 @@ import json
 import os
 import re
 import shutil
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +159,21 @@ def test_a_name_that_was_made_to_lead_here_reads_nothing(host: str, server: Serv
     assert "losses" not in body
 
 
+def test_a_page_that_is_closed_while_it_is_sent_prints_no_traceback(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.watched.page()
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", server.server_port)) as asking:
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asking.recv(1)
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed with a reset
+    ended = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < ended:
+        time.sleep(0.01)
+    assert capfd.readouterr().err == ""
+
+
 def test_it_listens_on_this_machine_only_and_says_when_the_port_is_taken(server: Server, runs: Path) -> None:
     assert server.server_address[0] == "127.0.0.1"
     for port in (server.server_port, 70_000):
@@ -170,6 +188,14 @@ def test_a_folder_that_went_away_is_an_error_and_no_end(server: Server, runs: Pa
     assert "does not exist" in body
     os.mkdir(runs)
     assert ask(server, "/")[0] == 200
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_no_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> bytes:
+        raise FileNotFoundError(2, "No such file", "runs/x/run.json")
+
+    monkeypatch.setattr(server.watched, "page", gone)
+    assert ask(server, "/")[0] == 500
 
 
 def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 import continual.conf
 from continual import folder, sweep
-from continual.ended import Ended, close, endings
+from continual.ended import Begun, Ended, close, endings
 from continual.logs.wandb import WandB
 from continual.report.record import load
 from tests import running
@@ -107,6 +108,15 @@ def test_jobs_leave_how_they_ended_in_the_order_of_their_numbers(tmp_path: Path)
     for number in reversed(range(12)):
         said[number].leave(tmp_path, number)
     assert endings(tmp_path) == said
+
+
+def test_what_another_sweep_has_left_in_a_given_folder_is_no_job_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Begun, "folder", None)
+    Ended(("seed=7",), "failed", why="long ago").leave(tmp_path, 7)
+    Begun().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert (Begun.folder, endings(tmp_path)) == (tmp_path, [])
 
 
 def test_a_sweep_that_lost_its_jobs_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from continual.report.record import Record, load
 from continual.report.scan import LARGEST, Skipped
 
 FOLDER = "records"
+PLACE = "no record: expected a file records/ROW/SHA256.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def read(board: Path) -> tuple[list[Entry], list[Skipped]]:
     entries, skipped = list[Entry](), list[Skipped]()
     for path in _files(board / FOLDER):
         try:
-            entries.append(Entry(named(path.parent.name), path, _read(path)))
+            entries.append(Entry(_row(board, path), path, _read(path)))
         except (ContinualError, ValueError, OSError) as error:
             skipped.append(Skipped(path, one_line(str(error))))
     return entries, skipped
@@ -61,9 +62,15 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (file for file in files if not file.name.startswith("."))
 
 
+def _row(board: Path, path: Path) -> str:
+    if path.parent == board / FOLDER:  # which could be the name of a row
+        raise CorruptError(PLACE)
+    return named(path.parent.name)
+
+
 def _read(path: Path) -> Record:
     if not path.is_file() or path.stat().st_size > LARGEST:
-        raise CorruptError("no record: expected a file records/ROW/SHA256.json")
+        raise CorruptError(PLACE)
     if path.name != f"{digest(path.read_bytes())}.json":
         raise CorruptError(f"edited: its bytes have the SHA-256 {digest(path.read_bytes())}; restore it, or delete it")
     return load(path)

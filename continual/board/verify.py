@@ -26,7 +26,7 @@ from continual.typed import tuples
 @dataclass(frozen=True)
 class Verdict:
     """old, new   the run's metric in the board and now
-    reach      where one more run of the row lies, 19 times in 20; None where the row has a single run
+    reach      where one more run lies, 19 times in 20, by the row's other runs; None where there are fewer than two
     other      the package's source is another than it was then
     """
 
@@ -43,8 +43,14 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """The same number, or one that the row's own spread explains."""
-        return self.same or (self.reach is not None and self.reach[0] <= self.new <= self.reach[1])
+        """The same number, or both are explained by the spread of the row's other runs.
+
+        Both, for a number that nobody had would else pass wherever the new one is like the others.
+        """
+        if self.same or self.reach is None:
+            return self.same
+        low, high = self.reach
+        return low <= min(self.old, self.new) and max(self.old, self.new) <= high
 
 
 def verify(rules: Rules, row: Row, job: Job) -> Verdict:
@@ -64,7 +70,8 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
     found = rules.formula().measure(ledger(made))
     if found.value is None or found.missing:
         raise ContinualError(f"run {record.id}, made again, has no {rules.metric}: {'; '.join(made.warnings)}")
-    return Verdict(job, values[job], found.value, reach(list(values.values())), other)
+    others = [value for run, value in values.items() if run != job]  # a raised number would widen its own reach
+    return Verdict(job, values[job], found.value, reach(others), other)
 
 
 def again(record: Record, folder: Path) -> Parts:

@@ -80,6 +80,8 @@ def _add(arguments: Sequence[str]) -> int:
     from continual.board.add import add
 
     added = add(given.board, given.runs, given.name)
+    if not (added.new or added.refused):
+        raise ContinualError(f"no run below {', '.join(map(str, given.runs))}; give runs, or a folder of runs")
     for row, count in added.new.items():
         print(f"{row}: {f'{count} records' if count else 'was there before'}")
     for skip in added.refused:
@@ -109,7 +111,8 @@ def _verify(arguments: Sequence[str]) -> int:
     print(f"\n{given.row}, seed {found.job[0]}, order {found.job[1]}, {board.rules.metric} in points")
     print(f"then {points(found.old)}, now {points(found.new)}: {'exactly the same' if found.same else 'not the same'}")
     if found.reach is not None:
-        print(f"19 of 20 further runs of the row lie from {points(found.reach[0])} to {points(found.reach[1])}")
+        low, high = map(points, found.reach)
+        print(f"19 of 20 further runs lie from {low} to {high}, by the other runs of the row")
     if found.other:
         print("note: the package's source is another than it was then")
     print("it holds" if found.holds else "it does not hold")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from continual.files import write_atomic
 from continual.report import overview
+from continual.report.grid import numbered
 from continual.report.overview import Entry
 from continual.report.page import page
 from continual.report.part import part
@@ -56,8 +56,4 @@ def render_all(
 
 def keys(records: Sequence[Record]) -> list[str]:
     """What each run is picked by: its id; of several with one id, the later ones are numbered."""
-    seen, found = Counter[str](), []
-    for record in records:
-        seen[record.id] += 1
-        found.append(f"{record.id} ({seen[record.id]})" if seen[record.id] > 1 else record.id)
-    return found
+    return numbered(record.id for record in records)

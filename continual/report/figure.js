@@ -37,11 +37,12 @@ async function rest() {
   rested = performance.now();
 }
 
-// One after the other. When all are drawn, the page says how many there are.
+// One after the other; one that fails is said on the console and stops no other. When all are drawn, the page says how
+// many there are.
 function enqueue(work) {
   waiting += 1;
   delete document.documentElement.dataset.drawn;
-  queue = queue.then(rest).then(work).finally(() => {
+  queue = queue.then(rest).then(work).catch(error => console.error(error)).finally(() => {
     waiting -= 1;
     if (!waiting) document.documentElement.dataset.drawn = document.querySelectorAll(".js-plotly-plot").length;
   });

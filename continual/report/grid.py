@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 
 from continual.report.record import CellFacts, Metric, Record, Route, TaskFacts
 
@@ -86,6 +88,19 @@ def short(name: str, width: int) -> str:
     """
     name = plain(name)
     return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Each name once: the second and later of one name have the first number behind them that makes them new.
+
+    >>> numbered(["a", "a", "a (2)", "b"])
+    ['a', 'a (2)', 'a (2) (2)', 'b']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        tries = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        found[next(free for free in tries if free not in found)] = None
+    return list(found)
 
 
 def points(value: float | None, sign: bool = False) -> str:

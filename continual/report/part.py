@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from typing import Any, NamedTuple
 
 from continual.metric.base import metrics
@@ -146,5 +145,6 @@ def _provenance(record: Record) -> str:
         "tasks": {task.name: task.source for task in record.tasks},
         "config": record.config,
     }
-    said = escape(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    lines = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False).split("\n")
+    said = "\n".join(map(text, lines))
     return f'<details class="card wide"><summary>Provenance and configuration</summary><pre>{said}</pre></details>'

@@ -8,6 +8,7 @@ from typing import Any
 
 from continual.errors import DataError
 from continual.files import canonical
+from continual.report.grid import numbered
 from continual.report.record import Record
 from continual.uncertainty import Interval, crossed, student
 
@@ -48,11 +49,8 @@ def streams(runs: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
     for run in runs:
         tasks = frozenset((task.name, task.digest) for task in run.tasks)
         found.setdefault((run.stream, (run.scenario, tasks)), []).append(run)
-    named: dict[str, tuple[Record, ...]] = {}
-    for (name, _), own in found.items():
-        number = 1 + sum(other == name or other.startswith(f"{name} (") for other in named)
-        named[name if number == 1 else f"{name} ({number})"] = tuple(own)
-    return named
+    named = numbered(name for name, _ in found)
+    return {name: tuple(own) for name, own in zip(named, found.values(), strict=True)}
 
 
 def setups(runs: Sequence[Record]) -> list[Setup]:
@@ -63,11 +61,13 @@ def setups(runs: Sequence[Record]) -> list[Setup]:
     groups = list(found.values())
     titles = [f"{own[0].strategy} · {own[0].method}" for own in groups]
     leaves = [_leaves(_choices(own[0])) for own in groups]
+    differ = {
+        title: _differ([own for own, same in zip(leaves, titles, strict=True) if same == title]) for title in {*titles}
+    }
     named = []
     for title, own in zip(titles, leaves, strict=True):
-        alike = [other for other, same in zip(leaves, titles, strict=True) if same == title]
-        differ = [path for path in own if len({other.get(path) for other in alike}) > 1]
-        named.append(title + "".join(f", {path.split('.')[-1]}={own[path][:12]}" for path in differ[:APART]))
+        apart = [path for path in own if path in differ[title]][:APART]
+        named.append(title + "".join(f", {path.split('.')[-1]}={own[path][:12]}" for path in apart))
     return [Setup(name, tuple(own)) for name, own in zip(named, groups, strict=True)]
 
 
@@ -91,6 +91,12 @@ def _choices(run: Record) -> dict[str, Any]:
     chosen = run.config.get("choices")
     kept = {name: value for name, value in chosen.items() if name not in LEFT_OUT} if isinstance(chosen, dict) else {}
     return {"strategy": run.strategy, "method": run.method, "encoder": run.encoder.fingerprint} | {"choices": kept}
+
+
+def _differ(alike: Sequence[Mapping[str, str]]) -> set[str]:
+    """The paths whose values are not the same in all; one that some do not have is such a path."""
+    paths = {path for own in alike for path in own}
+    return {path for path in paths if len({own.get(path) for own in alike}) > 1}
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, str]:

@@ -169,6 +169,12 @@ def test_a_method_whose_name_leads_elsewhere_names_no_folder(board, tmp_path) ->
     assert list(tmp_path.glob("out*")) == []
 
 
+def test_a_folder_without_runs_is_an_error(board, tmp_path, command: Callable) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = command("board", "add", board, tmp_path / "empty")
+    assert (ended.code, "no run below" in ended.err) == (1, True)
+
+
 def test_what_is_no_run_is_said_and_the_others_are_taken(board, tmp_path, command: Callable) -> None:
     folder = made.runs(tmp_path / "runs")
     (folder / "torn").mkdir()

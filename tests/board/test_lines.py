@@ -11,8 +11,10 @@ import duckdb
 import pytest
 from pyarrow import BufferReader, parquet
 
-from continual.board import lines
+from continual.board import lines, rules
+from continual.board.add import add
 from continual.board.standings import Board, open_board
+from continual.report.record import save
 
 from . import made
 
@@ -42,6 +44,14 @@ def test_a_line_has_the_runs_own_number_and_its_rows_mean(board: Board) -> None:
     assert found[0]["mean"] == pytest.approx(sum(line["value"] for line in found) / 6)
     assert found[0]["low"] < found[0]["mean"] < found[0]["high"]
     assert found[0]["stored_bytes"] == sum(module.bytes for module in made.record().modules)
+
+
+def test_a_row_of_one_run_has_no_interval(tmp_path: Path) -> None:
+    rules.save(made.rules(seeds=[0], orders=made.rules().orders[:1]), tmp_path / "board")
+    save(made.record(), tmp_path / "run.json")
+    assert add(tmp_path / "board", [tmp_path / "run.json"]).refused == []
+    [line] = table(open_board(tmp_path / "board"))
+    assert (line["low"], line["high"]) == (None, None)
 
 
 def test_an_undefined_metric_is_empty(board: Board) -> None:

@@ -95,6 +95,13 @@ def test_what_lies_beside_the_records_is_said(board: Path) -> None:
         assert word in rejected(board)
 
 
+def test_records_outside_of_a_rows_folder_are_no_row(board: Path) -> None:
+    for path in (board / "records" / "lora").iterdir():
+        path.rename(board / "records" / path.name)
+    assert names(board) == ["bottleneck"]
+    assert rejected(board).count("expected a file records/ROW/SHA256.json") == 6
+
+
 def test_a_board_without_rows_has_a_page(tmp_path: Path) -> None:
     text = page.render(open_board(made.board(tmp_path, {})))
     assert "No row yet." in text

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_scores_that_no_run_had_do_not_hold(place: Path, tmp_path: Path, command
     assert ended.code == 1
     assert "then 99.9, now" in ended.out
     assert "it does not hold" in ended.out
+
+
+@pytest.mark.parametrize(("more", "holds"), [(0.005, True), (0.3, False)])
+def test_one_raised_number_neither_widens_its_own_reach_nor_holds_because_the_new_one_is_like_the_others(
+    board: Board, more: float, holds: bool
+) -> None:
+    row = board.standings[0].row
+    true = row.values[0, "0"]
+    values = {job: true + 0.01 * place for place, job in enumerate(row.values)} | {(0, "0"): true + more}
+    found = verify(board.rules, replace(row, values=values), (0, "0"))
+    assert (found.same, found.holds) == (False, holds)
 
 
 def test_another_state_of_the_code_is_said_and_is_refused_where_the_rules_fix_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,17 @@ def test_every_figure_is_drawn_the_console_is_silent_and_nothing_is_fetched(one:
     assert one.page.locator("#fig-matrix").inner_text().count("~53.4") == 1
     assert one.said == []
     assert [url for url in one.asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_figure_that_cannot_be_drawn_is_said_and_stops_no_other(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, render(record()), tmp_path)
+    assert page.drawn
+    page.page.evaluate(
+        "enter('curves', {...shown.get('curves'), layout: null}); enter('matrix', {...shown.get('matrix'), data: []})"
+    )
+    page.page.wait_for_selector("#fig-matrix:not(:has(.hm))", timeout=5000)
+    assert len(page.said) == 1
+    page.page.close()
 
 
 def test_figures_save_as_svg_and_png_and_their_data_as_csv(one: Opened) -> None:

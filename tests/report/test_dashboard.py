@@ -14,6 +14,7 @@ import pytest
 
 from continual.report.dashboard import render, render_all, write
 from continual.report.figures import FIGURES
+from continual.report.part import part
 from continual.report.record import Record
 from continual.report.scan import Skipped
 
@@ -111,8 +112,8 @@ def test_the_record_can_be_read_back_from_the_page(page):
 
 
 def test_metrics_are_tiles_with_value_formula_and_definition(page):
-    for part in ("Average accuracy", "83.0", "R[T−1,j]", "average_accuracy@1"):
-        assert part in page.text
+    for words in ("Average accuracy", "83.0", "R[T−1,j]", "average_accuracy@1"):
+        assert words in page.text
     assert [attrs.get("class") for _, attrs in page.tags].count("tile") == 5  # the others are in the embedded record
 
 
@@ -152,6 +153,12 @@ def test_hostile_names_are_text_everywhere(name):
     assert page.island("record")["tasks"][0]["name"] == name
     assert name in page.text
     assert not any(attr.startswith("on") for _, attrs in page.tags for attr in attrs)
+
+
+def test_no_name_turns_the_text_around_not_even_among_the_facts_of_the_configuration():
+    body = part(record(("a\u202eb", "c"))).body
+    assert "\u202e" not in body
+    assert "&quot;a\ufffdb&quot;: &quot;" in body
 
 
 @pytest.mark.parametrize("run", [record(FIFTEEN), record(compositions=False), record(missing=True)])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from continual.report.scan import one
 from continual.report.versus import Side, Versus, holm, versus
 from continual.stream.base import Stream
 from tests import running
+from tests.report import sample
 
 Command = Callable[..., running.Ended]
 
@@ -84,6 +86,53 @@ def test_p_is_the_binomial_test_of_the_rows_that_one_side_alone_has_right(bottle
     assert found.cells[-1].p == (binomtest(alone, apart).pvalue if apart else 1.0)
 
 
+def judged(folder: Path, rows: Sequence[Sequence[float]], score: str = "accuracy") -> Side:
+    """A run of one task whose test rows have these statistics."""
+    folder.mkdir()
+    table = np.array(rows)
+    total = table[:, 0].sum() / table[:, 1].sum()
+    facts = {"score": total, "n": len(rows), "key": "ab"}
+    base = sample.record(("a",), compositions=False)
+    cells = [cell.model_copy(update=facts) for cell in base.cells if cell.stage == "learn"]
+    cells += [cell.model_copy(update={"stage": "single"}) for cell in cells]  # of a reference, which is no pair
+    Outcomes(folder).put("ab", Outcome(table, score, "cd"))
+    return Side(base.model_copy(update={"cells": cells}), Outcomes(folder))
+
+
+def test_of_rows_right_or_wrong_those_that_one_side_alone_has_right_decide(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[1, 1]] * 12 + [[0, 1]] * 2 + [[1, 1]] * 26)
+    theirs = judged(tmp_path / "theirs", [[0, 1]] * 12 + [[1, 1]] * 2 + [[1, 1]] * 26)
+    found = versus(ours, theirs)
+    [cell], mean = found.cells, found.mean
+    assert cell.p == binomtest(12, 14).pvalue == versus(theirs, ours).cells[0].p
+    assert cell.decided
+    assert mean
+    assert (mean.gain, mean.low, mean.high) == (cell.gain, cell.low, cell.high)  # of one task
+    deviation = math.sqrt(14 / 40 - 0.25**2) / math.sqrt(40)
+    assert (cell.high or 0) - (cell.low or 0) == pytest.approx(2 * 1.96 * deviation, rel=0.15)
+
+
+def test_of_other_scores_the_resamples_on_a_side_decide_whichever_side_that_is(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[3, 4], [4, 4]] * 20, "token_accuracy")
+    theirs = judged(tmp_path / "theirs", [[1, 4], [4, 4]] * 20, "token_accuracy")
+    [over], [under], [same] = (versus(*pair).cells for pair in ((ours, theirs), (theirs, ours), (ours, ours)))
+    assert over.p == under.p == pytest.approx(2 / 2001)  # no resample is on the other side
+    assert over.decided
+    assert under.decided
+    assert (same.p, same.decided) == (1.0, False)
+
+
+def test_the_same_rows_under_other_labels_or_another_score_are_not_paired(tmp_path: Path) -> None:
+    ours = judged(tmp_path / "ours", [[1, 1, 0]] * 9, "macro_f1")
+    for name, rows, score in (
+        ("labels", [[1, 1, 0, 0, 0, 0]] * 9, "macro_f1"),
+        ("scores", [[1, 1, 0]] * 9, "accuracy"),
+    ):
+        [cell] = versus(ours, judged(tmp_path / name, rows, score)).cells
+        assert (cell.p, cell.low) == (None, None)
+        assert name in cell.why
+
+
 def test_what_is_kept_of_the_rows_gives_the_score_of_the_cell(bottleneck: Path) -> None:
     for cell in one(bottleneck).cells:
         outcome = Outcomes(bottleneck).get(cell.key)
@@ -141,8 +190,9 @@ def test_runs_without_a_task_in_common_are_refused_by_name(bottleneck: Path, tmp
         against(bottleneck, altered(bottleneck, tmp_path / "other", tasks=tasks))
 
 
-@pytest.mark.parametrize("key", ["../../etc/passwd", "", "a/b", "ａ"])
+@pytest.mark.parametrize("key", ["../../etc/passwd", "", "a/b", "ａ", "a" * 400])
 def test_a_key_that_leads_elsewhere_is_refused(key: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
     with pytest.raises(CorruptError, match="no key of a cell"):
         Outcomes(tmp_path).get(key)
 
