@@ -26,7 +26,7 @@ from continual.typed import tuples
 @dataclass(frozen=True)
 class Verdict:
     """old, new   the run's metric in the board and now
-    reach      where one more run lies, 19 times in 20, by the row's other runs; None where there are fewer than two
+    reach      where the run made again must lie (``reach``); None where the row has fewer than two other runs
     other      the package's source is another than it was then
     """
 
@@ -43,14 +43,8 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """The same number, or both are explained by the spread of the row's other runs.
-
-        Both, for a number that nobody had would else pass wherever the new one is like the others.
-        """
-        if self.same or self.reach is None:
-            return self.same
-        low, high = self.reach
-        return low <= min(self.old, self.new) and max(self.old, self.new) <= high
+        """The same number, or one that is no further from it than runs of the row are from each other."""
+        return self.same or (self.reach is not None and self.reach[0] <= self.new <= self.reach[1])
 
 
 def verify(rules: Rules, row: Row, job: Job) -> Verdict:
@@ -71,7 +65,7 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
     if found.value is None or found.missing:
         raise ContinualError(f"run {record.id}, made again, has no {rules.metric}: {'; '.join(made.warnings)}")
     others = [value for run, value in values.items() if run != job]  # a raised number would widen its own reach
-    return Verdict(job, values[job], found.value, reach(others), other)
+    return Verdict(job, values[job], found.value, reach(values[job], others), other)
 
 
 def again(record: Record, folder: Path) -> Parts:
@@ -96,17 +90,19 @@ def again(record: Record, folder: Path) -> Parts:
     return parts
 
 
-def reach(values: Sequence[float]) -> tuple[float, float] | None:
-    """Mean ± t · s · √(1 + 1/n): a further value of the same spread lies there with probability 95 %.
+def reach(value: float, others: Sequence[float]) -> tuple[float, float] | None:
+    """value ± t · s · √2, with s the deviation of n other runs and t Student's quantile of n-1 degrees.
 
-    An interval about the mean would be wrong here: it narrows with the number of runs, and single ones leave it.
+    Two runs of that spread differ by less 19 times in 20. A run made again has the same seed and order, so it should
+    differ by far less: what lies outside was not made as the record says. It is about the run's own number and not the
+    row's mean: an order may well be worse than the others, and its number true.
 
-    >>> low, high = reach([0.7, 0.8, 0.9])
+    >>> low, high = reach(0.8, [0.7, 0.8, 0.9])
     >>> round(low, 3), round(high, 3)
-    (0.303, 1.297)
+    (0.192, 1.408)
     """
-    count = len(values)
+    count = len(others)
     if count < 2:
         return None
-    half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+    half = float(stdtrit(count - 1, 0.975)) * float(np.std(others, ddof=1)) * math.sqrt(2)
+    return value - half, value + half

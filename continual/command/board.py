@@ -112,7 +112,7 @@ def _verify(arguments: Sequence[str]) -> int:
     print(f"then {points(found.old)}, now {points(found.new)}: {'exactly the same' if found.same else 'not the same'}")
     if found.reach is not None:
         low, high = map(points, found.reach)
-        print(f"19 of 20 further runs lie from {low} to {high}, by the other runs of the row")
+        print(f"19 of 20 lie from {low} to {high}, were a run made again as far from it as the row's others are apart")
     if found.other:
         print("note: the package's source is another than it was then")
     print("it holds" if found.holds else "it does not hold")

@@ -25,7 +25,7 @@ def show(found: Versus, console: Console | None = None) -> None:
         console.print(Text(f"note: {warning}", style="yellow"))
     learned = [cell for cell in found.cells if cell.place.stage in ("zero", "learn")]
     _matrix(found, learned, console)
-    rest = [cell for cell in found.cells if cell.place.stage not in ("zero", "learn", "oracle")]
+    rest = [cell for cell in found.cells if cell.place.stage not in ("zero", "learn")]
     final = [cell for cell in learned if cell.after == last]
     _tests("After the last task, points", final, found.mean, console)
     _tests("Compositions, points", rest, None, console, staged=True)
@@ -100,7 +100,13 @@ def _tests(
 def _numbers(cell: Difference) -> tuple[str, ...]:
     between = MISSING if cell.low is None else f"{points(cell.low, True)} to {points(cell.high, True)}"
     gain = points(cell.gain, True) + ("*" if cell.decided else "")
-    return points(cell.ours), points(cell.theirs), gain, between, MISSING if cell.p is None else f"{cell.p:.3f}"
+    return points(cell.ours), points(cell.theirs), gain, between, _p(cell.p)
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _grid(first: str, *numbers: str) -> Table:

@@ -6,7 +6,8 @@ compared (``uncertainty.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,9 +19,10 @@ from continual.errors import ContinualError
 from continual.ledger import REFERENCES
 from continual.outcomes import Outcome, Outcomes
 from continual.report.record import CellFacts, Record
-from continual.score.base import Floats, Score, resampled, value
+from continual.score.base import Floats, Score, resampled
 
 LEVEL = 0.05
+DRAWS = 2000
 
 
 class Side(NamedTuple):
@@ -69,7 +71,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Versus:
-    """tests: how many distinct ones Holm's procedure went over. mean: of the last row, over its paired tasks."""
+    """tests: how many Holm's procedure went over: distinct ones, without those that no outcome could have decided, of
+    cells that are equal row by row (Tarone 1990).
+
+    mean: of the last row; None where one of its tasks has no paired rows.
+    """
 
     ours: Record
     theirs: Record
@@ -78,8 +84,20 @@ class Versus:
     mean: Difference | None
 
 
+@dataclass(frozen=True)
+class _Test:
+    """Two distinct cells: what is known without their rows, and their rows where these can be paired."""
+
+    plain: Difference
+    rows: tuple[Outcome, Outcome] | None
+
+    @property
+    def equal(self) -> bool:
+        return self.rows is not None and np.array_equal(self.rows[0].stats, self.rows[1].stats, equal_nan=True)
+
+
 def versus(ours: Side, theirs: Side, seed: int = 0) -> Versus:
-    """All cells that both runs have, in our order.
+    """All cells that both runs have, in our order; of those that runs keep for themselves ("oracle") none.
 
     Raises ContinualError where there is none: the runs are of other tasks.
     """
@@ -88,19 +106,24 @@ def versus(ours: Side, theirs: Side, seed: int = 0) -> Versus:
     if not pairs:
         names = [", ".join(task.name for task in side.record.tasks) for side in (ours, theirs)]
         raise ContinualError(f"the runs have no cell in common: one is of {names[0]}, the other of {names[1]}")
-    tested: dict[tuple[str, str], Difference] = {}
+    tests: dict[tuple[str, str], _Test] = {}
+    for place, mine, other in pairs:
+        if (mine.key, other.key) not in tests:
+            tests[mine.key, other.key] = _test(place, mine, other, ours.outcomes, theirs.outcomes)
+    drawn = _drawn(tests, seed)
+    found = {both: _difference(test, drawn.get(both)) for both, test in tests.items()}
+    counted = [both for both in drawn if not tests[both].equal]
+    decided = holm(found[both].p or 0.0 for both in counted)
+    sure = {both for both, is_sure in zip(counted, decided, strict=True) if is_sure}
     cells = []
     for place, mine, other in pairs:
         both = (mine.key, other.key)
-        if both not in tested:
-            tested[both] = _difference(place, mine, other, ours.outcomes, theirs.outcomes, seed)
-        cells.append(replace(tested[both], place=place, after=len(place.learned)))
-    tests = {both: found.p for both, found in tested.items() if found.p is not None}
-    decided = holm(tests.values())
-    sure = {both for both, is_sure in zip(tests, decided, strict=True) if is_sure}
-    keys = [(mine.key, other.key) for _, mine, other in pairs]
-    cells = [replace(cell, decided=both in sure) for cell, both in zip(cells, keys, strict=True)]
-    return Versus(ours.record, theirs.record, tuple(cells), len(tests), _mean(pairs, ours, theirs, seed))
+        cells.append(replace(found[both], place=place, after=len(place.learned), decided=both in sure))
+    last = frozenset(task.name for task in ours.record.tasks)
+    row = [(m.key, o.key) for place, m, o in pairs if place.stage == "learn" and place.learned == last]
+    mean = _mean([(found[both], drawn[both]) for both in row if both in drawn]) if row else None
+    whole = len(row) == sum(both in drawn for both in row)
+    return Versus(ours.record, theirs.record, tuple(cells), len(counted), mean if whole else None)
 
 
 def holm(values: Iterable[float], level: float = LEVEL) -> list[bool]:
@@ -118,25 +141,46 @@ def holm(values: Iterable[float], level: float = LEVEL) -> list[bool]:
 def _places(record: Record) -> Iterable[tuple[Place, CellFacts]]:
     names = [task.name for task in record.tasks]
     for cell in record.cells:
-        if cell.score is not None and cell.stage not in REFERENCES:
+        if cell.score is not None and cell.stage not in (*REFERENCES, "oracle"):
             yield Place(cell.stage, frozenset(names[: cell.after + 1]), names[cell.task]), cell
 
 
-def _difference(
-    place: Place, ours: CellFacts, theirs: CellFacts, mine: Outcomes, others: Outcomes, seed: int
-) -> Difference:
+def _test(place: Place, ours: CellFacts, theirs: CellFacts, mine: Outcomes, others: Outcomes) -> _Test:
     assert ours.score is not None
     assert theirs.score is not None
     plain = Difference(place, len(place.learned), ours.score, theirs.score, min(ours.n, theirs.n))
     one, other = mine.get(ours.key), others.get(theirs.key)
     if why := unpaired(one, other):
-        return replace(plain, why=why)
+        return _Test(replace(plain, why=why), None)
     assert one is not None
     assert other is not None
-    score = scores.named(one.score)
-    drawn = resampled(score, one.stats, other.stats, f"{seed}/{place.task}")
+    return _Test(plain, (one, other))
+
+
+def _drawn(tests: Mapping[tuple[str, str], _Test], seed: int) -> dict[tuple[str, str], Floats]:
+    """Of each pair of rows the differences in resamples; those of one task share their draws, which take the time.
+
+    A score that is no share of rows is tested by them: they are as many as its smallest p needs among all tests.
+    """
+    found, groups = dict[tuple[str, str], Floats](), defaultdict[tuple[str, str, int], list[tuple[str, str]]](list)
+    for both, test in tests.items():
+        if test.rows is not None:
+            groups[test.plain.place.task, test.rows[0].score, len(test.rows[0].stats)].append(both)
+    for (task, name, _), group in groups.items():
+        score = scores.named(name)
+        draws = DRAWS if score.proportion else max(DRAWS, 2 * int(1 / LEVEL) * len(tests))
+        pairs = [(rows[0].stats, rows[1].stats) for both in group if (rows := tests[both].rows) is not None]
+        found |= dict(zip(group, resampled(score, pairs, f"{seed}/{task}", draws), strict=True))
+    return found
+
+
+def _difference(test: _Test, drawn: Floats | None) -> Difference:
+    if test.rows is None or drawn is None:
+        return test.plain
+    one, other = test.rows
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return replace(plain, low=float(low), high=float(high), p=_p(score, one.stats, other.stats, drawn))
+    p = 1.0 if test.equal else _p(scores.named(one.score), one.stats, other.stats, drawn)
+    return replace(test.plain, low=float(low), high=float(high), p=p)
 
 
 def unpaired(one: Outcome | None, other: Outcome | None) -> str:
@@ -163,25 +207,15 @@ def _share(drawn: Floats) -> float:
     return min(1.0, 2 * (1 + side) / (1 + len(drawn)))
 
 
-def _mean(
-    pairs: Sequence[tuple[Place, CellFacts, CellFacts]], ours: Side, theirs: Side, seed: int
-) -> Difference | None:
+def _mean(row: Sequence[tuple[Difference, Floats]]) -> Difference | None:
     """Of the scores after the last task, over the tasks: the rows of each are resampled by themselves."""
-    last = frozenset(task.name for task in ours.record.tasks)
-    row = [(place, mine, other) for place, mine, other in pairs if place.stage == "learn" and place.learned == last]
-    drawn, found = [], []
-    for place, mine, other in row:
-        one, two = ours.outcomes.get(mine.key), theirs.outcomes.get(other.key)
-        if unpaired(one, two) or one is None or two is None:
-            return None
-        score = scores.named(one.score)
-        drawn.append(resampled(score, one.stats, two.stats, f"{seed}/{place.task}"))
-        found.append((value(score, one.stats), value(score, two.stats), len(one.stats)))
-    if not found:
+    if not row:
         return None
-    mean, theirs_mean = (float(np.mean([scored[side] for scored in found])) for side in (0, 1))
-    means = np.mean(drawn, axis=0)
+    fewest = min(len(drawn) for _, drawn in row)
+    means = np.mean([drawn[:fewest] for _, drawn in row], axis=0)
     low, high = np.percentile(means, [2.5, 97.5])
-    place = Place("learn", last, "")
-    n = sum(scored[2] for scored in found)
-    return Difference(place, len(last), mean, theirs_mean, n, float(low), float(high), _share(means))
+    ours, theirs = (float(np.mean([getattr(cell, side) for cell, _ in row])) for side in ("ours", "theirs"))
+    first = row[0][0]
+    equal = all(cell.p == 1.0 and cell.low == cell.high == 0 for cell, _ in row)
+    p, n = 1.0 if equal else _share(means), sum(cell.n for cell, _ in row)
+    return replace(first, ours=ours, theirs=theirs, n=n, low=float(low), high=float(high), p=p, decided=False)

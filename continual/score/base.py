@@ -70,15 +70,20 @@ def paired(score: Score, stats: Floats, reference: Floats, seed: int, draws: int
     Percentile bootstrap of the difference (Efron 1979; for pairs Koehn 2004). Raises DataError without rows,
     ValueError for statistics of unequal shapes.
     """
-    return value(score, stats) - value(score, reference), *_middle(resampled(score, stats, reference, seed, draws))
+    [drawn] = resampled(score, [(stats, reference)], seed, draws)
+    return value(score, stats) - value(score, reference), *_middle(drawn)
 
 
-def resampled(score: Score, stats: Floats, reference: Floats, seed: int | str, draws: int = 2000) -> Floats:
-    """(draws,) differences of the two scores, each of one resample of the rows. Raises as ``paired``."""
-    if stats.shape != reference.shape:
-        raise ValueError(f"paired rows have equal statistics, got shapes {stats.shape} and {reference.shape}")
-    ours, theirs = _resampled(score, seed, draws, stats, reference)
-    return ours - theirs
+def resampled(score: Score, pairs: Sequence[tuple[Floats, Floats]], seed: int | str, draws: int = 2000) -> Floats:
+    """(pairs, draws) differences of the two scores of each pair, all on the same resamples of the rows.
+
+    Raises as ``paired``.
+    """
+    for stats, reference in pairs:
+        if stats.shape != reference.shape:
+            raise ValueError(f"paired rows have equal statistics, got shapes {stats.shape} and {reference.shape}")
+    found = _resampled(score, seed, draws, *(table for pair in pairs for table in pair))
+    return found[::2] - found[1::2]
 
 
 def _resampled(score: Score, seed: int | str, draws: int, *tables: Floats) -> Floats:

@@ -96,6 +96,15 @@ def test_scores_that_no_run_had_do_not_hold(place: Path, tmp_path: Path, command
     assert "it does not hold" in ended.out
 
 
+def test_a_true_number_far_from_the_other_runs_of_its_row_holds(board: Board) -> None:
+    """An order may be worse than all others: its run made again is as bad."""
+    row = board.standings[0].row
+    true = row.values[0, "0"]
+    values = {job: true + 0.3 + 0.01 * place for place, job in enumerate(row.values)} | {(0, "0"): true + 1e-4}
+    found = verify(board.rules, replace(row, values=values), (0, "0"))
+    assert (found.same, found.holds) == (False, True)
+
+
 @pytest.mark.parametrize(("more", "holds"), [(0.005, True), (0.3, False)])
 def test_one_raised_number_neither_widens_its_own_reach_nor_holds_because_the_new_one_is_like_the_others(
     board: Board, more: float, holds: bool
@@ -149,7 +158,7 @@ def test_a_row_or_run_that_is_not_there_is_refused_with_those_that_are(place, co
 
 
 def test_a_number_holds_inside_the_reach_of_single_runs_or_if_it_is_the_very_same() -> None:
-    low, high = reach([0.7, 0.8, 0.9]) or (0.0, 0.0)
+    low, high = reach(0.8, [0.7, 0.8, 0.9]) or (0.0, 0.0)
     for new, holds in ((low + 1e-6, True), (high + 1e-6, False), (low - 1e-6, False)):
         assert Verdict((0, "a"), 0.8, new, (low, high), False).holds is holds
     assert Verdict((0, "a"), 0.8, 0.8, None, False).holds
