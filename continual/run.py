@@ -37,7 +37,8 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
     warnings = check(parts.stream)
     with Session(parts, model) as session:
         if (record := session.finished) is not None:
-            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do")
+            unlogged = ", and nothing for its logger" if parts.machine.loggers else ""
+            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do{unlogged}")
             return record
         started = time.time()
         parts.progress.say(_opening(session))

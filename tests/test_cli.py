@@ -93,9 +93,10 @@ main()
         ("method=lorra", "unknown method 'lorra'; choose from: bitfit, bottleneck, bundle, "),
         ("composition=[mix]", "unknown composition 'mix'; choose from: average, fusion, gates, split, stack, unipelt"),
         ("experiment=big", "unknown experiment 'big'; choose from: agem, "),
-        ("method.rnk=3", "Could not override 'method.rnk'; continual run --help shows the groups"),
-        ("methods=lora", "Could not override 'methods'; continual run --help"),
-        ("method", "Error parsing override 'method'; continual run --help"),
+        ("method.rnk=3", "Could not override 'method.rnk': there is no such key; continual run --help"),
+        ("methods=lora", "Could not override 'methods': there is no such key; continual run --help"),
+        ("method", "Error parsing override 'method': expected key=value; continual run --help"),
+        ("seed=0,1", "Ambiguous value for argument 'seed=0,1': for a run of each give -m; for a list"),
         ("seed=${nothing}", "the configuration cannot be resolved: Interpolation key 'nothing' not found"),
         ("trainer.epochs=0", "trainer.epochs must be at least 1, got 0"),
     ],
@@ -137,7 +138,8 @@ def test_a_run_prints_what_it_does_and_where_it_left_it(run: Command, tmp_path: 
 def test_a_second_call_says_that_it_is_done(run: Command) -> None:
     first, second = run(), run()
     assert first.out == second.out
-    assert "was finished before: nothing to do" in second.err
+    assert "was finished before: nothing to do\n" in second.err
+    assert "nothing to do, and nothing for its logger" in run("logger=csv").err
 
 
 def test_quiet_leaves_only_the_table(run: Command) -> None:
@@ -320,6 +322,8 @@ def test_a_wrong_call_of_store_shows_the_right_one(command: Command, arguments: 
     ended = command("store", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("usage: continual store [FOLDER]")
+    asked = command("store", "--help")
+    assert (asked.code, asked.out, asked.err) == (0, ended.err, "")
 
 
 def test_the_environment_is_left_alone(run: Command) -> None:

@@ -47,6 +47,10 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("continual orders ", ["runs/0a", "runs/1b"]),
         ("continual compare runs/0a runs/1", ["runs/1b"]),
         ("continual dash ./ru", []),
+        ("continual dash --l", ["--live"]),
+        ("continual board ", ["--check", "--help", "add", "export", "new", "verify"]),
+        ("continual board add boards/mine ", ["runs/0a", "runs/1b"]),
+        ("continual board verify bo", []),
         ("continual store m", ["merge"]),
         ("continual store merge t", ["ties"]),
         ("continual store merge ties toy", ["toy.toy-0.lora"]),
@@ -105,15 +109,21 @@ COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
 COMP_LINE="continual run method=bot" COMP_POINT=24
 _continual
 printf '<%s>' "${COMPREPLY[@]}"
+COMP_LINE="continual dash desk.c" COMP_POINT=21
+_continual
+echo "${#COMPREPLY[@]}"
 """
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_what_it_takes_for_the_last_word(tmp_path: Path) -> None:
-    """It breaks words at "=", unless it was told not to; a space follows where a word is whole."""
+    """It breaks words at "=", unless it was told not to; a space follows where a word is whole.
+
+    Where it is given none it completes names of files.
+    """
     rule, found = shell(["bash", "--norc", "-c", BASH], tmp_path).splitlines()
     assert rule == "complete -o default -o nospace -F _continual continual"
-    assert found == "<run ><bottleneck ><method.reduction_factor=><runs/0a ><method=bottleneck >"
+    assert found == "<run ><bottleneck ><method.reduction_factor=><runs/0a ><method=bottleneck >0"
 
 
 ZSH = """

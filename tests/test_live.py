@@ -212,6 +212,8 @@ def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Pa
 def test_the_command_says_where_it_could_not_write(command, runs: Path) -> None:
     ended = command("dash", "--out", "nowhere/page.html")
     assert (ended.code, "choose another place: --out FILE" in ended.err) == (1, True)
+    ended = command("dash", "--out", ".")
+    assert (ended.code, ended.err) == (1, "continual dash: . is a folder; expected a file: --out dashboard.html\n")
 
 
 def test_the_command_says_where_runs_should_be_that_are_not(command) -> None:

@@ -257,6 +257,17 @@ class Online:
         self.calls.append(("used", artifact.name))
 
 
+def test_online_wandb_without_a_key_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+
+    def init(**_: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(ContinualError, match=r"No API key configured\. .*WANDB_API_KEY.*logger\.offline=true"):
+        logged(tmp_path, WandB(offline=False))
+
+
 @pytest.mark.slow
 def test_online_wandb_is_told_that_a_composition_used_its_parents(tmp_path: Path) -> None:
     parts, record = logged(tmp_path, Nothing(), compositions=(Fusion(),))

@@ -38,8 +38,14 @@ compdef _continual continual
 """
 
 SHELLS = {"bash": BASH, "zsh": ZSH}
-OF_RUNS = ("dash", "compare", "board", "orders")
-"""Commands whose arguments are runs."""
+OF_RUNS = {
+    "dash": ("--out", "--live", "--port", "--help"),
+    "compare": ("--help",),
+    "board": ("--check", "--help"),
+    "orders": ("--orders", "--seed", "--order", "--store", "--help"),
+}
+"""Commands whose arguments are runs, and the options of each."""
+BOARD = ("new", "add", "verify", "export")
 STORE = ("merge", "import", "export", "push", "pull", "--help")
 FLAGS = ("-m", "--multirun", "--help", "--cfg", "--resolve", "--config-dir", "--info")
 PLAIN = re.compile(r"[\w.,:=/@%+\[\]-]+", re.ASCII)
@@ -52,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         print(SHELLS[arguments[0]], end="")
         return 0
     if len(arguments) == 2 and arguments[0] == "words":
-        print(*suggestions(arguments[1]), sep="\n")
+        for word in suggestions(arguments[1]):  # none: not even an empty line, which bash would put for the word
+            print(word)
         return 0
     print('usage: eval "$(continual completion bash)", in ~/.bashrc; zsh likewise, behind compinit', file=sys.stderr)
     return 2
@@ -73,8 +80,10 @@ def _after(before: list[str], word: str) -> Iterable[str]:
         return _options("sweep")
     if command in ("run", "sweep"):
         return FLAGS if word.startswith("-") else _overrides(more if command == "run" else more[1:], word)
+    if command == "board" and (not more or more[0] != "add"):
+        return [*BOARD, *OF_RUNS["board"]] if not more else []  # a board is a folder: the shell knows those
     if command in OF_RUNS:
-        return _runs(word)
+        return OF_RUNS[command] if word.startswith("-") else _runs(word)
     if command == "store":
         rules = _options("merging") if more == ["merge"] else []
         return rules or [*_children(Path("store/names")), *(STORE if not more else ())]

@@ -32,6 +32,8 @@ def _write(places: Sequence[Path], out: Path) -> int:
     from continual.report.grid import plain
     from continual.report.scan import scan
 
+    if out.is_dir():
+        raise ContinualError(f"{out} is a folder; expected a file: --out {out / 'dashboard.html'}")
     found = scan(places)
     for skipped in found.skipped:
         print(f"skipped    {plain(str(skipped.path))}: {plain(skipped.why)}")

@@ -148,4 +148,10 @@ def _mended(error: Exception) -> ContinualError:
         if files.is_dir():
             return unknown(group, option, [Path(file.name).stem for file in files.iterdir()])
     first = str(error).splitlines()[0].rstrip(".")
+    if first.startswith("Ambiguous value"):
+        return ContinualError(f"{first}: for a run of each give -m; for a list key=[a,b]; for a text 'key=\"a,b\"'")
+    if first.startswith("Could not override"):
+        first += ": there is no such key"
+    elif first.startswith("Error parsing override"):
+        first += ": expected key=value"
     return ContinualError(f"{first}; continual run --help shows the groups, continual run --cfg job all keys")

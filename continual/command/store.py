@@ -17,11 +17,12 @@ def main(arguments: Sequence[str]) -> int:
         refuse_arguments(arguments)
         return COMMANDS[arguments[0]](arguments[1:])
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+        asked = list(arguments) in (["--help"], ["-h"])
         print(
             f"usage: continual store [FOLDER]   (default: store)\n       continual store {'|'.join(COMMANDS)} --help",
-            file=sys.stderr,
+            file=sys.stdout if asked else sys.stderr,
         )
-        return 2
+        return 0 if asked else 2
     from continual.store import Store
 
     if arguments and not Path(arguments[0]).is_dir():

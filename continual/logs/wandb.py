@@ -12,6 +12,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from continual.errors import ContinualError, one_line
 from continual.logs.base import matrix, stored
 from continual.report.record import Module, Record
 from continual.store import Store
@@ -64,6 +65,19 @@ class _Run(WandbLogger):
         super().__init__(**init)
         self._wandb_init.pop("anonymous", None)  # Lightning's word for no; W&B warns of either
         self.keep_modules = keep_modules
+
+    @property
+    def experiment(self) -> Any:
+        """Raises ContinualError where W&B cannot begin: no key, no network."""
+        from wandb.errors import Error
+
+        try:
+            return super().experiment
+        except Error as error:
+            raise ContinualError(
+                f"logger=wandb: {one_line(str(error))} The key is WANDB_API_KEY in the environment; "
+                "logger.offline=true needs none, and wandb sync sends it later"
+            ) from error
 
     def keep(self, record: Record, store: Store) -> None:
         from wandb import Table

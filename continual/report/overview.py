@@ -98,11 +98,13 @@ def _option(run: Entry) -> str:
 def stream_picker(streams: Mapping[str, Sequence[Entry]]) -> str:
     """Which stream's runs are looked at together; where there is only one, nobody is asked."""
     options = "".join(
-        f'<option value="{text(stream)}" data-part="stream-{number}">{text(stream)} ({len(runs)})</option>'
+        f'<option value="{text(stream)}" data-part="stream-{number}">{text(stream)}, runs: {len(runs)}</option>'
         for number, (stream, runs) in enumerate(streams.items())
     )
     hidden = " hidden" if len(streams) < 2 else ""
-    label = f'<label>Stream<select id="stream">{options}</select></label>'
+    twice = len(streams) > len({run.record.stream for runs in streams.values() for run in runs})
+    says = "; with a number: other tasks or rows under the same name" if twice else ""
+    label = f'<label>Stream{says}<select id="stream">{options}</select></label>'
     return f'<nav class="card wide pick" aria-label="Stream to show"{hidden}>{label}</nav>'
 
 

@@ -36,7 +36,7 @@ def pareto(setups: Sequence[Setup]) -> Shown:
     """Average accuracy of each run against what it cost; a line joins the runs that none beats in both."""
     scored = [[(run, value) for run in setup.runs if (value := _score(run)) is not None] for setup in setups]
     if not any(scored):
-        return "No run of this stream has an average accuracy."
+        return "No finished run of this stream has an average accuracy."
     data, axes, titles = list[dict[str, Any]](), {"yaxis": titled("average accuracy, %")}, []
     best = dict[str, set[tuple[float, float]]]()
     for number, ((name, cost), span) in enumerate(zip(COSTS.items(), spans(len(COSTS), 0.06), strict=True), 1):

@@ -15,6 +15,8 @@ BEGUN = ("begun.json", "ledger.jsonl")
 LARGEST = 256 * 2**20
 """Bytes of a record that is read: what is larger was not written by a run."""
 
+ARTIFACTS = "mlruns"
+"""What ``logger=mlflow`` puts among the runs."""
 
 UNFINISHED = "not finished: the same command goes on with it"
 
@@ -61,9 +63,11 @@ def scan(places: Iterable[Path]) -> Found:
 
 
 def one(place: Path) -> Record:
-    """The record of one run: its file, or its folder. Raises ContinualError where there is none."""
+    """The record of one run: its file, or its folder. Raises ContinualError where there is none, or none yet."""
     if place.is_dir():
         place = place / "run.json"
+    if not place.exists() and _begun(place.parent):
+        raise ContinualError(f"{place.parent} is {UNFINISHED}")
     if not place.exists():
         raise ContinualError(f"{place} does not exist: give a finished run's folder, for example runs/ID")
     return _read(place)
@@ -79,16 +83,19 @@ def candidates(place: Path) -> Iterator[Path]:
         for child in sorted(place.iterdir()):
             if child.suffix == ".json" and not child.is_dir():
                 yield child
-            elif child.is_dir() and not child.name.startswith("."):
+            elif child.is_dir() and not child.name.startswith(".") and child.name != ARTIFACTS:
                 yield child / "run.json"
     else:
         raise ContinualError(f"{place} does not exist; give a run's folder, or a folder of runs")
 
 
+def _begun(folder: Path) -> bool:
+    return any((folder / name).exists() for name in BEGUN)
+
+
 def _read(file: Path) -> Record:
     if not file.exists():
-        begun = any((file.parent / name).exists() for name in BEGUN)
-        raise CorruptError(UNFINISHED if begun else "no run: it has no run.json")
+        raise CorruptError(UNFINISHED if _begun(file.parent) else "no run: it has no run.json")
     if not file.is_file() or file.stat().st_size > LARGEST:
         raise CorruptError(f"no record: expected a file of at most {LARGEST >> 20} MiB")
     record = load(file)

@@ -39,7 +39,7 @@ def transfers(setups: Sequence[Setup]) -> Shown:
     """Forgetting and transfer of each setup, the mean over its seeds and orders with a 95 % interval."""
     several = [setup for setup in setups if any(setup.values(name) for name in TRANSFERS)]
     if not several:
-        return "No run of this stream has a forgetting or a transfer: they take two tasks."
+        return "No finished run of this stream has a forgetting or a transfer: they take two tasks."
     data = [_bars(setup, place) for place, setup in enumerate(several)]
     axes = {"xaxis": names([title(name) for name in TRANSFERS]), "yaxis": {**titled("points"), "zeroline": True}}
     frame = {**layout(380 + below(len(several)), axes), "legend": BELOW}

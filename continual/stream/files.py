@@ -12,6 +12,7 @@ from continual.stream.base import Rows
 from continual.stream.sample import few, split, subset
 
 SPLITS = ("train", "valid", "test")
+LONGEST = 64  # characters of a task's name
 
 Files = str | Sequence[str] | Mapping[str, str | Mapping[str, str]]
 Holdout = Callable[[Rows, int | float, int, str], tuple[Rows, Rows]]
@@ -35,7 +36,7 @@ def sources(files: Files, stream: str) -> dict[str, dict[str, str]]:
 
 
 def named(files: Sequence[str]) -> dict[str, str]:
-    """Task name -> file. Raises DataError for two files of one name.
+    """Task name -> file. Raises DataError for two files of one name, and for one that gives no name.
 
     >>> named(["data/My Reviews.csv"])
     {'my-reviews': 'data/My Reviews.csv'}
@@ -43,6 +44,11 @@ def named(files: Sequence[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for file in files:
         name = re.sub(r"[^a-z0-9._]+", "-", Path(file).stem.lower()).strip("-._")
+        if not 1 <= len(name) <= LONGEST:
+            raise DataError(
+                f"{file}: its name makes no name of a task, which is 1 to {LONGEST} of a-z 0-9 . _ -; name it: "
+                f"'stream.files={{first: \"{file}\"}}'"
+            )
         if name in result:
             raise DataError(
                 f"{result[name]} and {file} would both be the task {name!r}; name them: "

@@ -64,6 +64,7 @@ def bad(folder: Path) -> dict[str, str]:
     (folder / "folder" / "run.json").mkdir()
     os.mkfifo(folder / "pipe.json")
     (folder / ".hydra").mkdir()
+    (folder / "mlruns").mkdir()
     said = {name: says for name, (_, says) in texts.items()}
     said |= {"started": "not finished", "not-yet": "not finished"}
     return said | {"begun": "not finished", "empty": "no run", "folder": "no record", "pipe.json": "no record"}
@@ -97,3 +98,6 @@ def test_one_run_is_its_folder_or_its_file(tmp_path):
     assert one(folder) == one(folder / "run.json") == record()
     with pytest.raises(ContinualError, match="does not exist"):
         one(tmp_path / "b")
+    (folder / "run.json").rename(folder / "begun.json")
+    with pytest.raises(ContinualError, match="a is not finished: the same command goes on with it"):
+        one(folder)

@@ -133,6 +133,9 @@ def test_a_label_that_train_lacks_is_listed(table):
 
 def test_two_files_of_one_name_and_an_unknown_split_are_refused(table, tmp_path):
     path = table("a.csv", "xy" * 10)
+    for name in ("日本.csv", "x" * 65 + ".csv"):
+        with pytest.raises(DataError, match=rf"^{name}: .*name it: 'stream.files={{first: \"{name}\"}}'"):
+            csv.tasks([name])
     with pytest.raises(DataError, match="would both be the task 'a'"):
         csv.tasks([path, path])
     with pytest.raises(DataError, match=r"got \['dev', 'train'\]"):
