@@ -81,6 +81,6 @@ def printed(wanted: str, shown: str) -> None:
 
 
 def _bare(line: str) -> str:
-    """Without its numbers, the digests of runs, and the width of its columns."""
+    """Without its numbers and their stars, the digests of runs, and the width of its columns."""
     line = re.sub(r"\b[0-9a-f]{16}\b", "#", line)
-    return re.sub(r"\s+", " ", re.sub(r"[+−-]?\d[\d.,]*", "#", line)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"[+−-]?\d[\d.,]*\*?", "#", line)).strip()
