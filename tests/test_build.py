@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from safetensors.torch import load_file, save_file
 
 from continual import build as building
@@ -33,7 +33,6 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    OmegaConf.register_new_resolver("uid", lambda: "0", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
         yield
 

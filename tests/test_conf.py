@@ -30,7 +30,6 @@ PRESETS = {"mam": "bundle", "qlora": "lora"}
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("uid", lambda: "0", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
         yield
 

@@ -14,7 +14,6 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 import continual
 from continual.build import build
@@ -52,7 +51,6 @@ def jobs(arguments: list[str]) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_pages_composes(command):
-    OmegaConf.register_new_resolver("uid", lambda: "uid", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
         for overrides in jobs(shlex.split(command)[2:]):
             assert "_target_" in compose("run", overrides=overrides)["stream"]
@@ -101,7 +99,6 @@ def test_a_command_of_the_pages_with_files_of_ones_own_runs(command, tmp_path, m
     monkeypatch.setenv("CONTINUAL_DATA", "data")
     monkeypatch.setenv("CONTINUAL_CACHE", "cache")
     overrides = ["encoder.name=encoder", *shlex.split(command)[2:], "composition=[]", "trainer.epochs=1", "threads=1"]
-    OmegaConf.register_new_resolver("uid", lambda: "uid", replace=True)
     with initialize_config_module("continual.conf", version_base="1.3"):
         record = continual.run_stream(build(compose("run", [*overrides, "quiet=true"])))
     assert (record.status, record.stream) == ("finished", overrides[1].partition("=")[2])

@@ -99,7 +99,7 @@ def _verify(arguments: Sequence[str]) -> int:
     from continual.board.verify import verify
 
     board = open_board(given.board)
-    rows = {standing.row.name: standing.row for standing in board.standings}
+    rows = {standing.row.name: standing for standing in board.standings}
     if not rows:
         raise ContinualError(f"{given.board} has no whole row yet: continual board add {given.board} RUN …")
     if given.row not in rows:
@@ -107,9 +107,12 @@ def _verify(arguments: Sequence[str]) -> int:
     jobs = {f"{seed}/{order}": (seed, order) for seed, order in board.rules.jobs}
     if given.run is not None and given.run not in jobs:
         raise unknown("run", given.run, jobs)
-    found = verify(board.rules, rows[given.row], jobs[given.run or next(iter(jobs))])
+    found = verify(board.rules, rows[given.row].row, jobs[given.run or next(iter(jobs))])
     print(f"\n{given.row}, seed {found.job[0]}, order {found.job[1]}, {board.rules.metric} in points")
     print(f"then {points(found.old)}, now {points(found.new)}: {'exactly the same' if found.same else 'not the same'}")
+    if (score := rows[given.row].score).runs > 1:
+        where = "inside" if score.low <= found.new <= score.high else "outside, as a single run may"
+        print(f"the row's 95 % interval is {points(score.low)} to {points(score.high)}: it lands {where}")
     if found.reach is not None:
         low, high = map(points, found.reach)
         print(f"19 of 20 lie from {low} to {high}, were a run made again as far from it as the row's others are apart")

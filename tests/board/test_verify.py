@@ -76,12 +76,15 @@ def test_runs_of_the_commands_make_a_row(board: Board) -> None:
     assert board.rejected == []
 
 
-def test_a_run_made_again_is_the_very_same(place: Path, command: Callable) -> None:
+def test_a_run_made_again_is_the_very_same(place: Path, board: Board, command: Callable) -> None:
     before = sorted(path.name for path in place.iterdir())
     ended = command("board", "verify", place / "tiny", "isolated-bottleneck", "--run", "1/0")
     assert ended.code == 0, ended.err
     assert "seed 1, order 0" in ended.out
     assert "exactly the same" in ended.out
+    [standing] = board.standings
+    inside = standing.score.low <= standing.row.values[1, "0"] <= standing.score.high
+    assert f"it lands {'inside' if inside else 'outside, as a single run may'}\n" in ended.out
     assert "it holds" in ended.out
     assert sorted(path.name for path in place.iterdir()) == before
     assert list(Path().iterdir()) == []  # nothing beside the board either
