@@ -8,6 +8,7 @@ from pathlib import Path
 
 from continual import references
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.attention import kernels
 from continual.errors import ContinualError
 from continual.logs.base import close
 from continual.method.base import WeightMethod
@@ -18,6 +19,7 @@ from continual.run import run
 from continual.trainer import learn, placed
 
 
+@kernels(planned=False)
 def run_stream(parts: Parts) -> Record:
     """Go through a run on one adapted encoder, and return its record. If it is due, its references come first."""
     _refer(parts)
@@ -37,6 +39,7 @@ def run_stream(parts: Parts) -> Record:
         close(parts.machine.loggers)
 
 
+@kernels(planned=False)
 def run_together(several: Sequence[Parts]) -> None:
     """Go through runs on the same encoder side by side: what they ask for at the same time is learned in one group.
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from continual.choose import chosen
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.attention import kernels
 from continual.errors import ContinualError, unknown
 from continual.lanes import Lanes, fitting
 from continual.learner import Learner
@@ -31,6 +32,8 @@ ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
 PRECISIONS = ("32-true", "bf16-mixed")
 AHEAD = 32
 """Modules that a run asks for at once on a GPU."""
+LONG = 1000
+"""Steps of a training in which its few shapes come so often that kernels planned for each pay."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def learn(
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         unasked = "num_workers|GPU available but not used|isinstance\\(treespec|LeafSpec"
         warnings.filterwarnings("ignore", message=f".*({unasked}).*")
-        with _interruptible():
+        with _interruptible(), kernels(planned=len(loader) >= LONG):
             _trainer(machine, progress, learner.log_every).fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
     return learner.results((time.perf_counter() - start) / len(requests))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -22,6 +23,8 @@ from continual.method import name_of
 from continual.method.base import AttentionMethod, Params, Spread, layers_in
 
 NAME = "continual"
+PLANNED = torch.backends.cuda.cudnn_sdp_enabled()
+"""Whether torch was free to choose cuDNN's attention when this process began; who forbade it is obeyed."""
 
 
 class AttentionSite(Holder):
@@ -142,6 +145,18 @@ def attend(model: PreTrainedModel) -> bool:
     """
     model.set_attn_implementation(NAME)
     return model.config._attn_implementation == NAME
+
+
+@contextmanager
+def kernels(planned: bool) -> Iterator[None]:
+    """Whether attention on a GPU may be cuDNN's, in the whole process: it makes a plan for each new shape of a batch,
+    which takes 0.1 s forward and backward, and is then some 30 % faster than torch's own kernels."""
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(planned and PLANNED)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def _method(group: Group) -> AttentionMethod:
