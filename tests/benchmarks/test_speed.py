@@ -188,13 +188,15 @@ def test_a_stream_on_a_gpu_is_judged_with_its_start_and_without(folder, tmp_path
         parts = {"learning": inside / 2, "all else": seconds - inside / 2}
         return {"seconds": seconds, "run": inside, "parts": parts, "peak": 1, "accuracy": {"a": 0.9}, "fusion": 0.95}
 
-    made = record({"ours, bf16 s0": run(10, 2), "adapters s0": run(50, 40)})
+    longer = {"ours, lora, bf16, 10 epochs s0": run(20, 5), "peft, 10 epochs s0": run(400, 100)}
+    made = record({"ours, bf16 s0": run(10, 2), "adapters s0": run(50, 40), **longer})
     made["setting"]["card"] = "some card"
     (tmp_path / "stream-cuda.json").write_text(json.dumps(made), encoding="utf-8")
     page = folder("report").render(tmp_path)
     assert "### some card" in page
     assert "| seconds, adapters ÷ ours, bf16 | 5.00 (5.00 to 5.00) | ≥ 15 | **missed** |" in page
     assert "| without start and data, adapters ÷ ours, bf16 | 20.00 (20.00 to 20.00) | ≥ 15 | yes |" in page
+    assert "| seconds, peft, 10 epochs ÷ ours, lora, bf16, 10 epochs | 20.00 (20.00 to 20.00) | ≥ 15 | yes |" in page
     assert "| ours, bf16 | 90.0 | 90.0 | 95.0 |" in page
 
 
