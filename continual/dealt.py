@@ -51,8 +51,9 @@ class Dealt:
     """The answers of ``learn``, in the order of the requests, from all devices of a machine.
 
     They are those of one device up to rounding, since groups are smaller. On the first device the run goes on; its part
-    is trained by the thread that asks, so bars and Ctrl-C are as ever. Each other device has a copy of the encoder from
-    the first call on that has something for it. ``Learned.seconds`` are a device's: those of a part, shared out evenly.
+    is trained by the thread that asks, so Ctrl-C is as ever, and the bar shows that part's steps. Each other device has
+    a copy of the encoder from the first call on that has something for it. ``Learned.seconds`` are a device's: those of
+    a part, shared out evenly. Loggers have the losses of all parts.
 
     devices  None: those of the machine, from the current one on
     """

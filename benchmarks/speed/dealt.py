@@ -2,10 +2,11 @@
 
     python benchmarks/speed/dealt.py
 
-Seconds from the call that asks for all modules to its return, with all that belongs to it: batches, graphs that are
-captured, validation, states that go back to the host. bfloat16 products, random weights, LoRA. Beside it seconds of a
-step on the first card, after the first ones: that is without the beginning and the end. One process, sides in turn;
-each has learned before it is timed, and what two cards learn is held against what one learns, in float32.
+Seconds from the first request to the last module, with all that belongs to it: batches, graphs that are captured,
+validation, states that go back to the host. Modules are asked for as a run asks: 32 at once for each card
+(``Machine.ahead``). bfloat16 products, random weights, LoRA. Beside it seconds of a step of 32 modules on the first
+card, the other one idle or at work: what they take from each other. One process, sides in turn; each has learned
+before it is timed, and what two cards learn is held against what one learns, in float32.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from rows import ROWS
 from continual.dealt import Dealt
 from continual.encoder.adapted import AdaptedEncoder
 from continual.progress import Progress
-from continual.request import Learn, Recipe
+from continual.request import Learn, Learned, Recipe
 from continual.trainer import Machine, learn
 
-CASES = {"minilm 16x64": ("minilm", 16, 64), "bert-base 16x64": ("bert-base", 16, 64)}
-"""Encoder, rows of each module's step, tokens."""
-MODULES, EPOCHS, BATCHES = 64, 3, 80
+CASES = {"minilm 16x64": ("minilm", 16, 64, 200), "bert-base 16x64": ("bert-base", 16, 64, 80)}
+"""Encoder, rows of each module's step, tokens, steps of an epoch."""
+MODULES, EPOCHS = 64, 3
 CHECKED = 4
 
 Sides = Mapping[str, Dealt]
@@ -42,16 +43,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=CASES, help="default: all")
     options = parser.parse_args()
     require_gpu(2)
-    given = {"modules": MODULES, "steps": EPOCHS * BATCHES, "warm": WARM}
-    book = bench.book(options, "dealt", "cuda", card=torch.cuda.get_device_name(), **given)
-    for case, (name, rows, tokens) in CASES.items():
+    book = bench.book(options, "dealt", "cuda", card=torch.cuda.get_device_name(), modules=MODULES, warm=WARM)
+    for case, (name, rows, tokens, batches) in CASES.items():
         if case in book.rows or (options.only and case not in options.only):
             continue
         model = AdaptedEncoder(sized(name, tokens)).to("cuda")
         entry: dict[str, Any] = {"busy": bench.busy()}
         few = asked(model, CHECKED, rows, tokens, 1, 8)
         entry["apart"] = {"ours": checked(sides(model, "32-true"), few)}
-        made = asked(model, MODULES, rows, tokens, EPOCHS, BATCHES)
+        made = asked(model, MODULES, rows, tokens, EPOCHS, batches)
         entry |= measured(sides(model, "bf16-mixed"), made, options.pairs)
         book.put(case, entry)
         print(case, {side: f"{median(found):.2f} s" for side, found in entry["seconds"].items()}, flush=True)
@@ -81,8 +81,8 @@ def checked(made: Sides, requests: Sequence[Learn]) -> dict[str, float]:
     return {"module": worst}
 
 
-def measured(made: Sides, requests: Sequence[Learn], pairs: int) -> dict[str, dict[str, list[float]]]:
-    """{"seconds": {side: of all}, "step": {side: of a step of the first device's modules}}"""
+def measured(made: Sides, requests: Sequence[Learn], pairs: int) -> dict[str, Any]:
+    """{"seconds": {side: of all}, "step": {side: of a step of the first device's modules}, "steps": of each module}"""
     for dealt in made.values():
         dealt(requests[:CHECKED], Progress(quiet=True))
     whole, step = ({side: list[float]() for side in made} for _ in range(2))
@@ -91,12 +91,19 @@ def measured(made: Sides, requests: Sequence[Learn], pairs: int) -> dict[str, di
             watch = Watch(len(requests[0].train) // requests[0].recipe.batch_size)
             settled()
             started = time.perf_counter()
-            learned = made[side](requests, watch)
+            learned = stream(made[side], requests, watch)
             whole[side].append(time.perf_counter() - started)
             step[side].append(watch.seconds)
             if wrong := [one.diverged for one in learned if one.diverged]:
                 raise ArithmeticError(f"{len(wrong)} modules have not learned: {wrong[0]}")
-    return {"seconds": whole, "step": step}
+    return {"seconds": whole, "step": step, "steps": learned[0].steps}
+
+
+def stream(dealt: Dealt, requests: Sequence[Learn], progress: Progress) -> list[Learned]:
+    """All of them, as many at once as a run asks for."""
+    at_once = dealt.machine.ahead
+    parts = [requests[first : first + at_once] for first in range(0, len(requests), at_once)]
+    return [learned for part in parts for learned in dealt(part, progress)]
 
 
 if __name__ == "__main__":

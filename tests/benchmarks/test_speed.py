@@ -235,8 +235,23 @@ def test_modules_that_are_dealt_are_held_against_those_of_one_device_and_both_ar
     assert len({request.lr for request in requests}) == 4
     assert dealt.checked(sides(model), requests)["module"] < 1e-3
     found = dealt.measured(sides(model), requests, 2)
+    assert found.pop("steps") == 30
     assert {name: sorted(table) for name, table in found.items()} == {"seconds": ["one", "two"], "step": ["one", "two"]}
     assert all(len(times) == 2 and min(times) > 0 for table in found.values() for times in table.values())
+
+
+def test_a_stream_is_asked_for_as_a_run_asks(folder) -> None:
+    pytest.importorskip("peft", reason="grouped.py needs it")
+    dealt, model, seen = folder("dealt"), tiny.adapted(), []
+
+    def few(model: AdaptedEncoder, requests: list[Learn], *rest: Any) -> list[Learned]:
+        seen.append(len(requests))
+        return learn(model, requests, *rest)
+
+    requests = dealt.asked(model, 5, 4, 8, 1, 2)
+    made = Dealt(model, Machine(group=1), few, [torch.device("cpu")])
+    assert len(dealt.stream(made, requests, tiny.QUIET)) == 5
+    assert seen == [1] * 5
 
 
 def test_other_modules_on_two_devices_stop_the_benchmark(folder) -> None:
@@ -251,12 +266,13 @@ def test_other_modules_on_two_devices_stop_the_benchmark(folder) -> None:
 
 
 def test_two_cards_are_shown_against_one(folder, tmp_path: Path) -> None:
-    row = {"seconds": {"one": [10.0, 12.0], "two": [5.0, 6.0]}, "step": {"one": [0.04] * 2, "two": [0.02] * 2}}
+    seconds, step = {"one": [10.0, 12.0], "two": [5.0, 6.0]}, {"one": [0.04] * 2, "two": [0.05] * 2}
+    row = {"seconds": seconds, "step": step, "steps": 240}
     made = record({"bert-base 16x64": {**row, "apart": {"ours": {"module": 0.001}}}})
     made["setting"] |= {"card": "some card", "modules": 64}
     (tmp_path / "dealt-cuda.json").write_text(json.dumps(made), encoding="utf-8")
     page = folder("report").render(tmp_path)
-    assert "| bert-base 16×64 | 11.00 | 5.50 | 2.00 (2.00 to 2.00) | 40.0 | 20.0 | 2.00 (2.00 to 2.00) |" in page
+    assert "| bert-base 16×64 | 240 | 11.00 | 5.50 | 2.00 (2.00 to 2.00) | 40.0 | 50.0 | 0.80 (0.80 to 0.80) |" in page
     assert "| bert-base 16×64: one card ÷ two | 2.00 (2.00 to 2.00) | ≥ 1.9 | yes |" in page
     assert "no further than 0.10 % of their way" in page
 
