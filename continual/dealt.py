@@ -97,8 +97,9 @@ class Dealt:
                 first = trained(0, progress)
             except Halted:
                 first = []
-            if failed := [error for other in others if (error := other.exception()) is not None]:
-                raise next((error for error in failed if not isinstance(error, Halted)), failed[0])
+            errors = [other.exception() for other in others]  # which waits for all
+            if failed := [error for error in errors if error is not None and not isinstance(error, Halted)]:
+                raise failed[0]
             return [first, *(other.result() for other in others)]
 
     def _seated(self, count: int) -> list[Seat]:
