@@ -6,7 +6,7 @@ member, and a member to one device. A part is trained by the ``learn`` that trai
 
 Parts are threads of one process: a device is given its work without Python's lock, most of it as one CUDA graph a step,
 and nothing needs to be started or sent. What threads share is looked after where it is: ``captured.py`` captures one
-graph at a time, ``trainer.py`` keeps Lightning from freeing memory of all devices while others train, and ``locked.py``
+graph at a time, ``trainer.py`` keeps Lightning from freeing memory of all devices where others train, and ``locked.py``
 lets one training at a time speak to a logger.
 """
 
@@ -16,7 +16,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,15 +83,15 @@ class Dealt:
 
     def _side_by_side(self, parts: Sequence[Sequence[Learn]], progress: Progress) -> list[list[Learned]]:
         """The first part is trained here, each other in a thread."""
-        seats, halt = self._seated(len(parts)), Halt()
+        seats, abreast = self._seated(len(parts)), Abreast(len(parts))
         machine = replace(self.machine, loggers=locked(self.machine.loggers))
 
         def trained(number: int, shown: Progress) -> list[Learned]:
             seat = seats[number]
-            with halt, seat.taken():
-                return self.learn(seat.model, parts[number], machine, shown, seat.trunk, (halt,))
+            with abreast, seat.taken():
+                return self.learn(seat.model, parts[number], machine, shown, seat.trunk, (abreast,))
 
-        with unwarned(), ThreadPoolExecutor(len(parts) - 1, "learn") as pool, halt:
+        with unwarned(), ThreadPoolExecutor(len(parts) - 1, "learn") as pool, abreast:
             others = [pool.submit(trained, i, Progress(quiet=True)) for i in range(1, len(parts))]
             try:
                 first = trained(0, progress)
@@ -135,18 +135,27 @@ class Halted(Exception):
     """A training ended because one beside it failed."""
 
 
-class Halt(pl.Callback):
-    """Around trainings side by side, and a callback of each: where one fails, the others end at their next step."""
+class Abreast(pl.Callback):
+    """Around ``count`` trainings side by side, and a callback of each: none takes a step before all have begun, and
+    where one fails the others end at their next step.
 
-    def __init__(self) -> None:
-        self._failed = threading.Event()
+    Lightning frees what is cached on all devices when a training begins: no graph may be captured meanwhile.
+    """
 
-    def __enter__(self) -> Halt:
+    def __init__(self, count: int) -> None:
+        self._begun, self._failed = threading.Barrier(count), threading.Event()
+
+    def __enter__(self) -> Abreast:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._failed.set()
+        self._begun.abort()  # whoever still waits, waits for one that is over
+
+    def on_train_start(self, *_: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            self._begun.wait()
 
     def on_train_batch_start(self, *_: Any) -> None:
         if self._failed.is_set():

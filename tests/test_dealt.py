@@ -159,19 +159,43 @@ def test_what_lies_below_the_modules_is_computed_once_on_each_device(model: Adap
         assert apart(alone, learned) <= 1e-10
 
 
-def test_parts_train_at_the_same_time(model: AdaptedEncoder) -> None:
-    """Each waits within its training for the other to have begun its own."""
-    meeting = threading.Barrier(2, timeout=60)
+def test_parts_train_at_the_same_time_and_none_takes_a_step_before_all_have_begun(model: AdaptedEncoder) -> None:
+    """Lightning frees memory of all devices when a training begins, and a step may be one that captures a graph."""
+    events: list[str] = []
+    meeting, main = threading.Barrier(2, timeout=60), threading.current_thread()
 
-    class Meet(pl.Callback):
+    class Noted(pl.Callback):
         def on_train_start(self, *_: Any) -> None:
-            meeting.wait()
+            events.append("begun")
+
+        def on_train_batch_start(self, trainer: Any, learner: Any, batch: Any, number: int) -> None:
+            events.append("step")
+            if number == 1:
+                meeting.wait()  # for the other, which must be training too
 
     def learn(*given: Any) -> list[Learned]:
-        *first, watching = given
-        return trainer.learn(*first, (*watching, Meet()))
+        *known, watching = given
+        if threading.current_thread() is not main:
+            time.sleep(0.5)
+        return trainer.learn(*known, (Noted(), *watching))
 
     assert len(on_two(model, learn=learn)(four(model), tiny.QUIET)) == 4
+    assert events[:3] == ["begun", "begun", "step"]
+
+
+def test_a_part_that_cannot_begin_keeps_nobody_waiting(model: AdaptedEncoder) -> None:
+    other = Seen()
+
+    def learn(*given: Any) -> list[Learned]:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.5)
+            raise Boom
+        *known, watching = given
+        return trainer.learn(*known, (*watching, other))
+
+    with pytest.raises(Boom):
+        on_two(model, learn=learn)(long(model), tiny.QUIET)
+    assert other.steps == 0
 
 
 def test_filters_of_warnings_are_afterwards_what_they_were(model: AdaptedEncoder) -> None:
