@@ -52,13 +52,11 @@ class Trunk:
 
         None where it does not pay: nothing is below, or they would be computed for one reading; or there is no room.
         """
-        if model.lowest == 0:
-            return None
         lengths = _lengths(model, data)
         rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
         key = f"{model.lowest} {model.lower} {model.stream} {rows}"
         if key not in self.kept:
-            if times < 2:
+            if model.lowest == 0 or times < 2:
                 return None
             size = int(lengths.sum()) * model.width * model.stream.itemsize
             if size > self.room:

@@ -18,20 +18,17 @@ from continual import drive, folder, trainer
 from continual.composition.fusion import Fusion
 from continual.drive import run_stream
 from continual.errors import ContinualError
-from continual.learner import Learner
 from continual.logs import base
 from continual.logs.csv import CSV
 from continual.logs.mlflow import MLflow
 from continual.logs.none import Nothing
 from continual.logs.tensorboard import TensorBoard
 from continual.logs.wandb import WandB
-from continual.method.lora import LoRA
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.store import Store
 from continual.trainer import Machine
-from tests import running, tiny
-from tests.test_learner import ask
+from tests import running
 
 SENTINEL = "s3ntinel" + "0123456789abcdef" * 2
 
@@ -64,20 +61,6 @@ def test_csv_has_every_step_of_every_task_and_the_metrics_at_the_end(tmp_path: P
     last = {name.removeprefix("metric/"): value for name, value in table[-1].items() if name.startswith("metric/")}
     known = {name: metric.value for name, metric in record.metrics.items() if metric.value is not None}
     assert {name: float(value) for name, value in last.items()} == pytest.approx(known)
-
-
-def test_without_a_logger_only_the_mean_loss_of_a_group_is_noted_for_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    noted: list[tuple[str, float]] = []
-    monkeypatch.setattr(Learner, "log", lambda self, name, value, **_: noted.append((name, float(value))))
-    model, asked = tiny.adapted(), {"batch_size": 96, "epochs": 1}
-    requests = [ask(model, LoRA(rank=2), task, seed=task, **asked) for task in range(2)]
-    trainer.learn(model, requests, Machine(group=2, log_every=1), tiny.QUIET)
-    [(name, mean)] = noted
-    assert name == "mean/loss"
-    noted.clear()
-    for request in requests:
-        trainer.learn(model, [request], Machine(log_every=1), tiny.QUIET)
-    assert mean == pytest.approx(sum(loss for _, loss in noted) / 2)
 
 
 def test_a_run_that_goes_on_keeps_what_was_logged_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
