@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from continual import references
+from continual.dealt import Dealt
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.attention import kernels
 from continual.errors import ContinualError
 from continual.logs.base import close
-from continual.method.base import WeightMethod
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
@@ -25,14 +25,14 @@ def run_stream(parts: Parts) -> Record:
     _refer(parts)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
-    answers, trunk = None, parts.machine.trunk()
+    answers, dealt = None, Dealt(model, parts.machine, learn)
     try:
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
             except StopIteration as done:
                 return done.value
-            answers = learn(model, requests, parts.machine, parts.progress, trunk)
+            answers = dealt(requests, parts.progress)
     finally:
         work.close()
         model.release()
@@ -50,7 +50,8 @@ def run_together(several: Sequence[Parts]) -> None:
         _refer(parts)
     first = several[0]
     machine = replace(first.machine, loggers=())
-    model, trunk = placed(AdaptedEncoder(first.encoder), machine), machine.trunk()
+    model = placed(AdaptedEncoder(first.encoder), machine)
+    dealt = Dealt(model, machine, learn)
     works = [run(parts, model) for parts in several]
     waiting: dict[int, list[Learn]] = {}
     try:
@@ -59,7 +60,7 @@ def run_together(several: Sequence[Parts]) -> None:
         while waiting:
             chosen = _together(waiting)
             requests = [request for index in chosen for request in waiting[index]]
-            found = iter(learn(model, requests, machine, several[chosen[0]].progress, trunk))
+            found = iter(dealt(requests, several[chosen[0]].progress))
             for index in chosen:
                 answers = [next(found) for _ in waiting.pop(index)]
                 _go_on(works, index, answers, waiting, several)
@@ -92,7 +93,7 @@ def _go_on(
 def _together(waiting: dict[int, list[Learn]]) -> list[int]:
     """The runs whose requests are answered next: one that must be alone, else all that can be one group."""
     for index, requests in waiting.items():
-        if any(r.composition is not None or isinstance(r.adapters[0].method, WeightMethod) for r in requests):
+        if any(r.alone for r in requests):
             return [index]
     decay = next(iter(waiting.values()))[0].recipe.weight_decay
     return [i for i, requests in waiting.items() if all(r.recipe.weight_decay == decay for r in requests)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from continual import drive, trainer
+from continual import dealt, drive, trainer
 from continual.encoder import attention
 from continual.encoder.attention import kernels
 from tests import running
@@ -45,7 +45,7 @@ def test_a_run_plans_for_shapes_in_long_trainings_only(
     long: int, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, scoring = set(), set()
-    monkeypatch.setattr(trainer, "LONG", long)
+    monkeypatch.setattr(dealt, "LONG", long)
     step, score = trainer.Learner.training_step, drive.run
 
     def stepped(self, batch, number):
