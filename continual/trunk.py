@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.depth import Start
 from continual.files import sha256
 from continual.predict import forward_batches, to
 from continual.stream.units import Encoded, collate
@@ -50,13 +51,16 @@ class Trunk:
     def below(self, model: AdaptedEncoder, data: Encoded, times: int) -> Below | None:
         """The states of this split at ``model.lowest``, the first place of the encoder at which a module acts.
 
-        None where it does not pay: no layer is below, or they would be computed for one reading; or there is no room.
+        None where it does not pay: nothing is below, or they would be computed for one reading; or there is no room.
         """
+        gpu = next(model.encoder.parameters()).is_cuda
+        if model.lowest == Start(0) or (gpu and model.lowest.layer == 0):  # a GPU has half a layer sooner than states
+            return None
         lengths = _lengths(model, data)
         rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
         key = f"{model.lowest} {model.lower} {model.stream} {rows}"
         if key not in self.kept:
-            if model.lowest.layer == 0 or times < 2:
+            if times < 2:
                 return None
             size = int(lengths.sum()) * model.width * model.stream.itemsize
             if size > self.room:

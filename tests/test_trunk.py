@@ -22,6 +22,7 @@ from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.lora import LoRA
+from continual.method.lora import LoRA
 from continual.method.prompt import Prompt
 from continual.report.record import Record
 from continual.request import Learn, Learned, Recipe
@@ -144,6 +145,10 @@ def test_of_the_layer_that_ends_in_the_lowest_module_only_its_norm_runs_again(mo
         counts[method] = [ran.count(module) for module in dict.fromkeys(ran)]
     (below, upper), (alike, above) = counts.values()
     assert below == upper == alike < above
+    ran.clear()
+    learned(Bottleneck(), epochs=6)  # in all layers: of the first the norm alone
+    first, second = (ran.count(module) for module in dict.fromkeys(ran))
+    assert (first, second) == (below, above)
 
 
 def test_layers_below_run_once_a_row_and_not_in_a_single_epoch(layers: list[int]) -> None:
@@ -154,7 +159,7 @@ def test_layers_below_run_once_a_row_and_not_in_a_single_epoch(layers: list[int]
     learned(epochs=6)
     assert layers.count(0) == once
     layers.clear()
-    for machine, method, epochs in ((None, UPPER, 1), (Machine(cache=0), UPPER, 3), (None, Bottleneck(), 3)):
+    for machine, method, epochs in ((None, UPPER, 1), (Machine(cache=0), UPPER, 3), (None, LoRA(), 3)):
         learned(method, machine, epochs)
     assert layers == []  # nothing stands between the encoder and its layers
 
