@@ -22,7 +22,6 @@ from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.lora import LoRA
-from continual.method.lora import LoRA
 from continual.method.prompt import Prompt
 from continual.report.record import Record
 from continual.request import Learn, Learned, Recipe
