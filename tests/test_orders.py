@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from continual import drive, reopen
@@ -416,7 +417,7 @@ def test_the_command_refuses_a_run_that_was_made_in_python(command: Any, finishe
 
 def test_the_table_fits_a_terminal_and_has_no_code_of_names(made: Parts, capsys: pytest.CaptureFixture[str]) -> None:
     found = counted(made)
-    show(replace(found, id="a\x1b[31mb"))
+    show(replace(found, id="a\x1b[31mb"), Console(width=80))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80

@@ -9,11 +9,12 @@ from rich.text import Text
 from continual.board.page import bounds, over
 from continual.board.standings import Board
 from continual.report.grid import plain, points, title
+from continual.report.screen import screen
 
 
 def show(board: Board, console: Console | None = None) -> None:
     """Print rows, published numbers in grey, and what is rejected; scores and differences in percent points."""
-    console, rules = console or Console(), board.rules
+    console, rules = console or screen(), board.rules
     console.print(Text(f"{plain(rules.name)}: {plain(rules.asks)}", style="bold"))
     heading = f"{title(rules.formula().name)} of {len(rules.jobs)} runs a row ({len(rules.seeds)} seeds"
     console.print(Text(f"{heading} × {len(rules.orders)} orders of {plain(rules.stream)})\n", style="dim"))

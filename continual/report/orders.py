@@ -10,6 +10,7 @@ from rich.text import Text
 
 from continual.counterfactual import Orders, Spread
 from continual.report.grid import plain, points, title
+from continual.report.screen import screen
 
 SHOWN = (
     "average_accuracy",
@@ -27,7 +28,7 @@ SHOWN = (
 
 def show(found: Orders, console: Console | None = None) -> None:
     """Print the spread of metrics and curve, then each order that was asked for by itself; in percent points."""
-    console = console or Console()
+    console = console or screen()
     count = "all" if found.every else f"{found.orders:,} random"
     console.print(Text(f"run {plain(found.id)} · {count} orders of {len(found.tasks)} tasks", style="bold"))
     for note in found.notes:

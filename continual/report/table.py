@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run, on a terminal or in a log of 80 columns."""
+"""What a person reads at the end of a run, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from continual.report.grid import MISSING, Row, headline, judged, known, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
+from continual.report.screen import room, screen
 
 CELL = len("~100.0")
 GAP = 2  # spaces between columns
@@ -16,7 +17,7 @@ GAP = 2  # spaces between columns
 
 def show(record: Record, console: Console | None = None) -> None:
     """Print matrix, metrics, compositions, routes and modules; scores and differences in percent points."""
-    console = console or Console()
+    console = console or screen()
     _head(record, console)
     _matrix(record, console)
     _metrics(record, console)
@@ -46,7 +47,7 @@ def _matrix(record: Record, console: Console) -> None:
     table = rows(record)
     width = 0 if not names else max(map(cell_len, ["before any", *(f"after {name}" for name in names)]))
     full = width + sum(GAP + max(CELL, cell_len(name)) for name in names)
-    if full <= console.width:
+    if full <= room(console):
         _block(table, ["before any", *(f"after {name}" for name in names)], names, range(len(names)), console)
     else:
         _numbered(table, names, console)
@@ -63,7 +64,7 @@ def _matrix(record: Record, console: Console) -> None:
 def _numbered(table: list[Row], names: list[str], console: Console) -> None:
     """Numbers for names, a legend, and as many blocks of columns as the width asks for."""
     labels = ["before any", *(f"after {number}" for number in range(1, len(names) + 1))]
-    fit = max(1, (console.width - max(map(len, labels))) // (GAP + CELL))
+    fit = max(1, (room(console) - max(map(len, labels))) // (GAP + CELL))
     for start in range(0, len(names), fit):
         columns = range(start, min(start + fit, len(names)))
         _block(table, labels, [str(column + 1) for column in columns], columns, console)
