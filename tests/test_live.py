@@ -199,17 +199,26 @@ def test_a_file_that_cannot_be_read_is_an_error_and_no_end(server: Server, monke
 
 
 def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Path, tmp_path: Path) -> None:
-    ended = command("dash", "--out", "page.html")
-    assert ended.code == 0
-    assert "not finished" in ended.out
-    assert "no finished run was found; continual run makes one" in ended.out
     record = running.run(tmp_path, seed=1)
     ended = command("dash", runs)
+    assert ended.code == 0
+    assert "not finished" in ended.out
     assert ended.out.splitlines()[-2:] == ["runs       1", "dashboard  dashboard.html"]
     assert record.id in Path("dashboard.html").read_text(encoding="utf-8")
 
 
-def test_the_command_says_where_it_could_not_write(command, runs: Path) -> None:
+def test_where_no_run_is_finished_the_command_fails_and_writes_no_page(command, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, skipped in (("empty", 0), ("runs", 1)):
+        ended = command("dash", folder)
+        assert ended.code == 1
+        assert f"continual dash: no finished run in {folder}: looked for run.json there" in ended.err
+        assert ended.out.count("not finished: the same command goes on") == skipped
+    assert not Path("dashboard.html").exists()
+
+
+def test_the_command_says_where_it_could_not_write(command, runs: Path, tmp_path: Path) -> None:
+    running.run(tmp_path, seed=1)
     ended = command("dash", "--out", "nowhere/page.html")
     assert (ended.code, "choose another place: --out FILE" in ended.err) == (1, True)
     ended = command("dash", "--out", ".")
