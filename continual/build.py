@@ -13,9 +13,12 @@ from typing import Any, get_args
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pytorch_lightning.loggers import Logger
 
 from continual.errors import ContinualError, unknown
 from continual.files import canonical, require_writable
+from continual.logs.base import Log
+from continual.logs.none import Nothing
 from continual.metric.base import metrics
 from continual.parts import Parts
 from continual.progress import Progress
@@ -95,8 +98,19 @@ def of(plain: dict[str, Any], made: dict[bytes, Any] | None = None) -> Parts:
         progress=Progress(quiet=plain["quiet"]),
         config=plain,
     )
-    loggers = log.open(runs / parts.run_id, parts.run_id, parts.choices)
-    return replace(parts, machine=replace(machine, loggers=loggers))
+    return replace(parts, machine=replace(machine, loggers=_loggers(log, parts)))
+
+
+def _loggers(log: Log, parts: Parts) -> tuple[Logger, ...]:
+    """None for a run that is finished: nothing is logged of it any more, so no logger makes its files."""
+    if not parts.finished:
+        return log.open(parts.runs / parts.run_id, parts.run_id, parts.choices)
+    if not isinstance(log, Nothing):
+        parts.progress.warn(
+            f"run {parts.run_id} was finished before: its logger is given nothing; to log it, make it again with "
+            "another paths.runs"
+        )
+    return ()
 
 
 def _stream(plain: dict[str, Any]) -> Stream:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from continual import references
 from continual.encoder.adapted import AdaptedEncoder
@@ -23,18 +22,18 @@ def run_stream(parts: Parts) -> Record:
     _refer(parts)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
-    answers, trunk = None, parts.machine.trunk()
+    answers, trunk, record = None, parts.machine.trunk(), None
     try:
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
             except StopIteration as done:
-                return done.value
+                return (record := done.value)
             answers = learn(model, requests, parts.machine, parts.progress, trunk)
     finally:
         work.close()
         model.release()
-        close(parts.machine.loggers)
+        close(parts.machine.loggers, record)
 
 
 def run_together(several: Sequence[Parts]) -> None:
@@ -50,20 +49,21 @@ def run_together(several: Sequence[Parts]) -> None:
     model, trunk = placed(AdaptedEncoder(first.encoder), machine), machine.trunk()
     works = [run(parts, model) for parts in several]
     waiting: dict[int, list[Learn]] = {}
+    records: dict[int, Record] = {}
     try:
         for index in range(len(works)):
-            _go_on(works, index, None, waiting, several)
+            _go_on(works, index, None, waiting, records, several)
         while waiting:
             chosen = _together(waiting)
             requests = [request for index in chosen for request in waiting[index]]
             found = iter(learn(model, requests, machine, several[chosen[0]].progress, trunk))
             for index in chosen:
                 answers = [next(found) for _ in waiting.pop(index)]
-                _go_on(works, index, answers, waiting, several)
+                _go_on(works, index, answers, waiting, records, several)
     finally:
-        for work, parts in zip(works, several, strict=True):
+        for index, (work, parts) in enumerate(zip(works, several, strict=True)):
             work.close()
-            close(parts.machine.loggers)
+            close(parts.machine.loggers, records.get(index))
         model.release()
 
 
@@ -75,13 +75,14 @@ def _go_on(
     index: int,
     answers: list[Learned] | None,
     waiting: dict[int, list[Learn]],
+    records: dict[int, Record],
     several: Sequence[Parts],
 ) -> None:
     """Let a run go on to its next requests, or to its end."""
     try:
         waiting[index] = works[index].send(answers)  # type: ignore[arg-type]
-    except StopIteration:
-        return
+    except StopIteration as done:
+        records[index] = done.value
     except ContinualError as error:
         several[index].progress.say(f"run {several[index].run_id} stopped: {error}")
 
@@ -96,6 +97,6 @@ def _together(waiting: dict[int, list[Learn]]) -> list[int]:
 
 
 def _refer(parts: Parts) -> None:
-    if not (Path(parts.runs) / parts.run_id / "run.json").exists():
+    if not parts.finished:
         for reference in references.derived(parts).values():
             run_stream(reference)

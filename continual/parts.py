@@ -155,6 +155,11 @@ class Parts:
     def run_id(self) -> str:
         return sha256(canonical(self.choices))[:16]
 
+    @property
+    def finished(self) -> bool:
+        """Whether this run has come to its end: then it has its record."""
+        return (Path(self.runs) / self.run_id / "run.json").exists()
+
     @cached_property
     def source_digests(self) -> tuple[str, ...]:
         """Of what ``sources`` names now. Raises ContinualError for what is not there, or cannot be composed."""

@@ -37,8 +37,9 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
     warnings = check(parts.stream)
     with Session(parts, model) as session:
         if (record := session.finished) is not None:
-            unlogged = ", and nothing for its logger" if parts.machine.loggers else ""
-            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do{unlogged}")
+            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do")
+            if parts.machine.loggers:
+                parts.progress.warn(f"run {parts.run_id} was finished before: its logger is given nothing")
             return record
         started = time.time()
         parts.progress.say(_opening(session))
