@@ -25,7 +25,8 @@ NUMBERS = 45
 class Progress(ProgressBar):
     """Lightning's progress bar for a run. The stages of a run are what it learns: tasks, compositions, merged modules.
 
-    ``plan`` says how many there are, ``begin`` names what comes, ``end`` what came out; ``say`` prints a line, ``warn`` one that must be read.
+    ``plan`` says how many there are, ``begin`` names what comes, ``end`` what came out; ``say`` prints a line, ``warn``
+    one that must be read.
     """
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:

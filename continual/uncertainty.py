@@ -18,6 +18,8 @@ from continual.errors import DataError
 from continual.stream import sample
 
 Run = TypeVar("Run", bound=Hashable)
+Seed = TypeVar("Seed", bound=Hashable)
+Order = TypeVar("Order", bound=Hashable)
 
 FEWEST = 6  # pairs: with n of them, all on one side by chance has probability 2 / 2ⁿ, which is below 5 % from here on
 
@@ -83,6 +85,27 @@ def crossed(values: Mapping[tuple[Hashable, Hashable], float]) -> Interval:
     squares = sum(part**2 / (count - 1) for part, count in zip(parts, grid.shape, strict=True))
     freedom = sum(parts) ** 2 / squares if squares else min(grid.shape) - 1
     return _about(float(grid.mean()), sum(parts), freedom, grid.size)
+
+
+def interval(values: Mapping[tuple[Seed, Order], float]) -> Interval | None:
+    """Of the mean, by what the runs share: ``crossed`` for a full grid of several seeds and several orders, ``student``
+    for runs that have each another seed or order. None where neither is so, or there are fewer than two.
+
+    Runs of one seed in several orders are an interval over orders at that seed, and the other way round.
+
+    >>> interval({(0, "a"): 0.7, (1, "a"): 0.8, (2, "a"): 0.9}) == student([0.7, 0.8, 0.9])
+    True
+    >>> interval({(0, "a"): 0.7, (0, "b"): 0.8, (1, "a"): 0.9}) is None
+    True
+    """
+    seeds, orders = (len({run[side] for run in values}) for side in (0, 1))
+    full = len(values) == seeds * orders
+    try:
+        if full and min(seeds, orders) > 1:
+            return crossed({(seed, order): value for (seed, order), value in values.items()})
+        return student(list(values.values())) if full or len(values) == seeds == orders else None
+    except DataError:
+        return None
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> Interval:

@@ -258,8 +258,8 @@ def test_the_command_says_where_it_could_not_write(command, runs: Path, tmp_path
 
 
 def test_the_command_says_where_runs_should_be_that_are_not(command) -> None:
-    for live in ([], ["--live"]):
-        ended = command("dash", "nowhere", *live)
+    for option in ([], ["--live"]):
+        ended = command("dash", "nowhere", *option)
         assert (ended.code, ended.err) == (
             1,
             "continual dash: nowhere does not exist; give a run's folder, or a folder of runs\n",

@@ -25,8 +25,8 @@ from continual.report.draw import (
     titled,
 )
 from continual.report.grid import plain, points, title
-from continual.report.setups import Drawn, Setup, interval
-from continual.uncertainty import Interval
+from continual.report.setups import Drawn, Setup
+from continual.uncertainty import Interval, interval
 
 TRANSFERS = ("forgetting", "backward_transfer", "forward_transfer")
 SPREAD = ("average_accuracy", "forgetting", "backward_transfer")
