@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -43,6 +43,11 @@ HOMES = {
     "logger": "continual.logs",
 }
 """Where the components of a group of conf/ are: a module, or a package with one module a component."""
+
+GROUPS = (*HOMES, "optimizer", "trainer", "paths")
+SEVERAL = ("composition", "merging")
+OPTIONAL = (*SEVERAL, "prune")
+"""Groups of keys; of some a run may have several, of some none."""
 
 RECIPE = ("epochs", "batch_size", "patience")
 """What trainer/ says of learning; the rest of it says on what machine."""
@@ -114,8 +119,9 @@ def _loggers(log: Log, parts: Parts) -> tuple[Logger, ...]:
 
 
 def _stream(plain: dict[str, Any]) -> Stream:
-    name = str(plain["stream"]["_target_"]).split(".")[-2]
-    stream = Stream(name, seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
+    target = str(plain["stream"].get("_target_", ""))
+    _component("stream", target, "stream")
+    stream = Stream(target.split(".")[-2], seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
     check(stream)
     return stream
 
@@ -144,6 +150,11 @@ def _check_plain(plain: dict[str, Any]) -> None:
     kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
     kinds |= {"sources": tuple[str, ...], "references": tuple[str, ...]}
     wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
+    wrong += [
+        f"{path} must be a group of keys, got {node!r:.60}"
+        for path, node in _nodes(plain)
+        if not isinstance(node, dict)
+    ]
     if wrong:
         raise ContinualError("; ".join(wrong))
     if plain["threads"] is not None and plain["threads"] < 1:
@@ -152,6 +163,15 @@ def _check_plain(plain: dict[str, Any]) -> None:
         raise unknown("scenario", plain["scenario"], scenarios)
     if plain["objective"] not in metrics():
         raise unknown("objective", plain["objective"], metrics())
+
+
+def _nodes(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The groups of keys, by their path, and those within a group that may have several."""
+    for group in GROUPS:
+        if plain[group] or group not in OPTIONAL:
+            yield group, plain[group]
+        if group in SEVERAL and isinstance(plain[group], dict):
+            yield from ((f"{group}.{name}", node) for name, node in plain[group].items())
 
 
 def _path(paths: dict[str, Any], key: str) -> Path:
