@@ -11,6 +11,7 @@ from continual.board.lines import costs
 from continual.board.rank import Standing
 from continual.board.rules import Rules
 from continual.board.standings import Board
+from continual.errors import counted
 from continual.report.grid import MISSING, plain, points, title
 from continual.uncertainty import Interval
 
@@ -84,7 +85,7 @@ def _about(rules: Rules) -> str:
     return (
         f"{title(metric.name)} (`{metric.definition}`), percent points, {better}: {said(metric.says)}. "
         f"Stream {said(rules.stream)}, scenario {said(rules.scenario)}. "
-        f"A row has seeds {', '.join(map(str, rules.seeds))} with every order: {len(rules.jobs)} runs. "
+        f"A row has seeds {', '.join(map(str, rules.seeds))} with every order: {counted(len(rules.jobs), 'run')}. "
         f"All share: {shared}.\n\n{orders}"
     )
 
@@ -110,7 +111,8 @@ def _notes(board: Board) -> list[str]:
     """What a reader could take for granted."""
     rows = [(each.row.name, [entry.record for entry in each.row.runs.values()]) for each in board.standings]
     odd = {name: sum(record.status != "finished" for record in records) for name, records in rows}
-    found = [f"Of row {said(name)} {count} runs finished with failures." for name, count in odd.items() if count]
+    failed = [(said(name), counted(count, "run")) for name, count in odd.items() if count]
+    found = [f"Of row {name} {runs} finished with failures." for name, runs in failed]
     if (states := len({records[0].code for _, records in rows})) > 1:
         found.append(f"The rows were made with {states} states of the package's source.")
     return found

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from continual.errors import counted
 from continual.report.grid import MISSING, Row, headline, judged, known, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
 from continual.report.screen import room, screen
@@ -94,7 +95,7 @@ def _metrics(record: Record, console: Console) -> None:
     grid.add_column(style="dim")
     grid.add_column(style="dim")
     for name, metric in headline(record):
-        lack = f"{metric.missing} cell{'s' * (metric.missing != 1)} missing" if metric.missing else ""
+        lack = f"{counted(metric.missing, 'cell')} missing" if metric.missing else ""
         grid.add_row(Text(title(plain(name))), points(metric.value), Text(plain(metric.definition)), lack)
     console.print(grid)
 
@@ -140,7 +141,7 @@ def _modules(record: Record, console: Console) -> None:
         grid.add_row(Text(plain(module.name)), f"{module.trainable:,}", size, f"{module.seconds:.1f}", valid)
     console.print(grid)
     stored, peak = (n / 1e6 for n in (sum(module.bytes for module in record.modules), record.peak_memory_bytes))
-    units = f"{record.forwarded_rows:,} units evaluated"
+    units = f"{counted(record.forwarded_rows, 'unit')} evaluated"
     console.print(Text(f"{stored:,.1f} MB stored · {units} · peak memory {peak:,.0f} MB", style="dim"))
 
 
