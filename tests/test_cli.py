@@ -139,7 +139,7 @@ def test_a_second_call_says_that_it_is_done(run: Command) -> None:
     first, second = run(), run()
     assert first.out == second.out
     assert "was finished before: nothing to do\n" in second.err
-    assert "nothing to do, and nothing for its logger" in run("logger=csv").err
+    assert "was finished before: its logger is given nothing" in run("logger=csv").err
 
 
 def test_quiet_leaves_only_the_table(run: Command) -> None:
