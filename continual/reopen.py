@@ -10,7 +10,8 @@ from typing import Any
 from continual import build
 from continual.errors import ContinualError
 from continual.parts import Parts, code_digest
-from continual.report.record import Record, load
+from continual.report.record import Record
+from continual.report.scan import one
 from continual.typed import tuples
 
 SILENT = {"_target_": "continual.logs.none.Nothing"}
@@ -24,8 +25,9 @@ def reopen(folder: Path, store: Path | None = None) -> Parts:
     Raises ContinualError for a folder without a record, and as ``rebuilt``; also where the package's source is not
     what it was.
     """
-    folder = Path(folder).resolve()
-    record = _record(folder)
+    record, folder = one(folder), Path(folder).resolve()
+    if folder.name != record.id:
+        raise ContinualError(f"{folder} holds run {record.id}; a run's folder has its name: expected …/{record.id}")
     _configuration(record)  # a run that was made in Python is said to be that, whatever the source
     if record.config["choices"]["code"] != code_digest():
         raise _another(record, ["code"])
@@ -51,18 +53,6 @@ def rebuilt(record: Record, changes: Mapping[str, Mapping[str, Any]]) -> Parts:
     if other := [key for key in now if key != "code" and now[key] != then.get(key)]:
         raise _another(record, other)
     return parts
-
-
-def _record(folder: Path) -> Record:
-    path = folder / "run.json"
-    if not path.exists():
-        begun = (folder / "ledger.jsonl").exists()
-        why = "is not finished; the same continual run command goes on" if begun else "is no run: it has no run.json"
-        raise ContinualError(f"{folder} {why}")
-    record = load(path)
-    if folder.name != record.id:
-        raise ContinualError(f"{folder} holds run {record.id}; a run's folder has its name: expected …/{record.id}")
-    return record
 
 
 def _configuration(record: Record) -> dict[str, Any]:

@@ -140,7 +140,9 @@ def _published(board: Board) -> list[str]:
     if not board.published:
         return []
     body = [
-        tuple(f"<sub>{cell}</sub>" for cell in (said(row.name), points(row.value), linked(row.source), linked(row.note)))
+        tuple(
+            f"<sub>{cell}</sub>" for cell in (said(row.name), points(row.value), linked(row.source), linked(row.note))
+        )
         for row in board.published
     ]
     heading = "## Published, not run again here"
