@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -44,10 +44,12 @@ HOMES = {
 }
 """Where the components of a group of conf/ are: a module, or a package with one module a component."""
 
+KINDS = {"scenario": Scenario, "seed": int, "target": str | None, "threads": int | None, "quiet": bool}
+KINDS |= {"objective": str, "sources": tuple[str, ...], "references": tuple[str, ...]}
 GROUPS = (*HOMES, "optimizer", "trainer", "paths")
 SEVERAL = ("composition", "merging")
 OPTIONAL = (*SEVERAL, "prune")
-"""Groups of keys; of some a run may have several, of some none."""
+"""The keys at the top that are values, and the groups of keys; of some a run may have several, of some none."""
 
 RECIPE = ("epochs", "batch_size", "patience")
 """What trainer/ says of learning; the rest of it says on what machine."""
@@ -146,10 +148,13 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_plain(plain: dict[str, Any]) -> None:
-    """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
-    kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
-    kinds |= {"sources": tuple[str, ...], "references": tuple[str, ...]}
-    wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
+    """The keys at the top: what Parts takes as it is, the four that only this file reads, and the groups."""
+    known = (*KINDS, *GROUPS)
+    wrong = [f"unknown key {key}; choose from: {', '.join(known)}" for key in plain if key not in known]
+    wrong += [f"{key} is missing: every run has one" for key in known if key not in plain]
+    if wrong:
+        raise ContinualError("; ".join(wrong))
+    wrong = [error for key, kind in KINDS.items() if (error := mistyped(key, plain[key], kind))]
     wrong += [
         f"{path} must be a group of keys, got {node!r:.60}"
         for path, node in _nodes(plain)
@@ -159,8 +164,6 @@ def _check_plain(plain: dict[str, Any]) -> None:
         raise ContinualError("; ".join(wrong))
     if plain["threads"] is not None and plain["threads"] < 1:
         raise ContinualError(f"threads must be at least 1, or null for what torch chooses, got {plain['threads']}")
-    if plain["scenario"] not in (scenarios := get_args(Scenario)):
-        raise unknown("scenario", plain["scenario"], scenarios)
     if plain["objective"] not in metrics():
         raise unknown("objective", plain["objective"], metrics())
 
@@ -176,8 +179,8 @@ def _nodes(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _path(paths: dict[str, Any], key: str) -> Path:
     """A folder that can be written to: found out before anything is read, let alone trained."""
-    if not isinstance(paths[key], str) or not paths[key]:
-        raise ContinualError(f"paths.{key} must be the name of a folder, got {paths[key]!r}")
+    if not isinstance(paths.get(key), str) or not paths[key]:
+        raise ContinualError(f"paths.{key} must be the name of a folder, got {paths.get(key)!r}")
     require_writable(Path(paths[key]))
     return Path(paths[key])
 

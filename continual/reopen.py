@@ -45,10 +45,9 @@ def rebuilt(record: Record, changes: Mapping[str, Mapping[str, Any]]) -> Parts:
     """
     config = _configuration(record)
     given = {group: {**_mapping(record, config, group), **values} for group, values in changes.items()}
-    try:
-        parts = build.of(tuples({**config, **given, "logger": SILENT}))
-    except KeyError as error:
-        raise _malformed(record, f"no {error.args[0]}") from None
+    if lacking := [key for key in (*build.KINDS, *build.GROUPS) if key not in config]:
+        raise _malformed(record, f"no {', '.join(lacking)}")
+    parts = build.of(tuples({**config, **given, "logger": SILENT}))
     now, then = json.loads(json.dumps(parts.choices)), record.config["choices"]
     if other := [key for key in now if key != "code" and now[key] != then.get(key)]:
         raise _another(record, other)
