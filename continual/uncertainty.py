@@ -59,7 +59,7 @@ def student(values: Sequence[float]) -> Interval:
     return _about(float(table.mean()), float(table.var(ddof=1)) / len(table), len(table) - 1, len(table))
 
 
-def crossed(values: Mapping[tuple[Hashable, Hashable], float]) -> Interval:
+def crossed(values: Mapping[tuple[Seed, Order], float]) -> Interval:
     """Of a full grid, every seed with every order: runs of one seed, or of one order, are alike.
 
     Mean ± t · √(v_s/S + v_o/O): v_s is the sample variance of the S means of a seed, v_o that of the O means of an
@@ -72,15 +72,15 @@ def crossed(values: Mapping[tuple[Hashable, Hashable], float]) -> Interval:
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3)
     (0.8, 0.496, 1.104)
     """
-    seeds, orders = (list(dict.fromkeys(run[side] for run in values)) for side in (0, 1))
+    seeds, orders = list(dict.fromkeys(seed for seed, _ in values)), list(dict.fromkeys(order for _, order in values))
     lacking = [(seed, order) for seed in seeds for order in orders if (seed, order) not in values]
     if lacking:
         raise DataError(
             f"expected every seed with every order, got no run of {lacking[:3]}; run them or leave them out"
         )
-    grid = np.stack([_table([values[seed, order] for order in orders], least=2) for seed in seeds or [None]])
     if len(seeds) < 2:
         raise DataError(f"expected at least 2 seeds, got {len(seeds)}")
+    grid = np.stack([_table([values[seed, order] for order in orders], least=2) for seed in seeds])
     parts = [float(means.var(ddof=1)) / len(means) for means in (grid.mean(1), grid.mean(0))]
     squares = sum(part**2 / (count - 1) for part, count in zip(parts, grid.shape, strict=True))
     freedom = sum(parts) ** 2 / squares if squares else min(grid.shape) - 1
@@ -102,7 +102,7 @@ def interval(values: Mapping[tuple[Seed, Order], float]) -> Interval | None:
     full = len(values) == seeds * orders
     try:
         if full and min(seeds, orders) > 1:
-            return crossed({(seed, order): value for (seed, order), value in values.items()})
+            return crossed(values)
         return student(list(values.values())) if full or len(values) == seeds == orders else None
     except DataError:
         return None
