@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pytorch_lightning.loggers import Logger
 
 from continual.errors import ContinualError, unknown
 from continual.files import canonical, require_writable
+from continual.logs.base import Log
+from continual.logs.none import Nothing
 from continual.metric.base import metrics
 from continual.parts import Parts
 from continual.progress import Progress
@@ -40,6 +43,13 @@ HOMES = {
     "logger": "continual.logs",
 }
 """Where the components of a group of conf/ are: a module, or a package with one module a component."""
+
+KINDS = {"scenario": Scenario, "seed": int, "target": str | None, "threads": int | None, "quiet": bool}
+KINDS |= {"objective": str, "sources": tuple[str, ...], "references": tuple[str, ...]}
+GROUPS = (*HOMES, "optimizer", "trainer", "paths")
+SEVERAL = ("composition", "merging")
+OPTIONAL = (*SEVERAL, "prune")
+"""The keys at the top that are values, and the groups of keys; of some a run may have several, of some none."""
 
 RECIPE = ("epochs", "batch_size", "patience")
 """What trainer/ says of learning; the rest of it says on what machine."""
@@ -95,13 +105,25 @@ def of(plain: dict[str, Any], made: dict[bytes, Any] | None = None) -> Parts:
         progress=Progress(quiet=plain["quiet"]),
         config=plain,
     )
-    loggers = log.open(runs / parts.run_id, parts.run_id, parts.choices)
-    return replace(parts, machine=replace(machine, loggers=loggers))
+    return replace(parts, machine=replace(machine, loggers=_loggers(log, parts)))
+
+
+def _loggers(log: Log, parts: Parts) -> tuple[Logger, ...]:
+    """None for a run that is finished: nothing is logged of it any more, so no logger makes its files."""
+    if not parts.finished:
+        return log.open(parts.runs / parts.run_id, parts.run_id, parts.choices)
+    if not isinstance(log, Nothing):
+        parts.progress.warn(
+            f"run {parts.run_id} was finished before: its logger is given nothing; to log it, make it again with "
+            "another paths.runs"
+        )
+    return ()
 
 
 def _stream(plain: dict[str, Any]) -> Stream:
-    name = str(plain["stream"]["_target_"]).split(".")[-2]
-    stream = Stream(name, seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
+    target = str(plain["stream"].get("_target_", ""))
+    _component("stream", target, "stream")
+    stream = Stream(target.split(".")[-2], seeded(lambda: _make("stream", plain["stream"])), plain["scenario"])
     check(stream)
     return stream
 
@@ -126,24 +148,39 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_plain(plain: dict[str, Any]) -> None:
-    """The keys at the top: what Parts takes as it is, and the three that only this file reads."""
-    kinds = {"seed": int, "target": str | None, "threads": int | None, "quiet": bool, "objective": str}
-    kinds |= {"sources": tuple[str, ...], "references": tuple[str, ...]}
-    wrong = [error for key, kind in kinds.items() if (error := mistyped(key, plain[key], kind))]
+    """The keys at the top: what Parts takes as it is, the four that only this file reads, and the groups."""
+    known = (*KINDS, *GROUPS)
+    wrong = [f"unknown key {key}; choose from: {', '.join(known)}" for key in plain if key not in known]
+    wrong += [f"{key} is missing: every run has one" for key in known if key not in plain]
+    if wrong:
+        raise ContinualError("; ".join(wrong))
+    wrong = [error for key, kind in KINDS.items() if (error := mistyped(key, plain[key], kind))]
+    wrong += [
+        f"{path} must be a group of keys, got {node!r:.60}"
+        for path, node in _nodes(plain)
+        if not isinstance(node, dict)
+    ]
     if wrong:
         raise ContinualError("; ".join(wrong))
     if plain["threads"] is not None and plain["threads"] < 1:
         raise ContinualError(f"threads must be at least 1, or null for what torch chooses, got {plain['threads']}")
-    if plain["scenario"] not in (scenarios := get_args(Scenario)):
-        raise unknown("scenario", plain["scenario"], scenarios)
     if plain["objective"] not in metrics():
         raise unknown("objective", plain["objective"], metrics())
 
 
+def _nodes(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The groups of keys, by their path, and those within a group that may have several."""
+    for group in GROUPS:
+        if plain[group] or group not in OPTIONAL:
+            yield group, plain[group]
+        if group in SEVERAL and isinstance(plain[group], dict):
+            yield from ((f"{group}.{name}", node) for name, node in plain[group].items())
+
+
 def _path(paths: dict[str, Any], key: str) -> Path:
     """A folder that can be written to: found out before anything is read, let alone trained."""
-    if not isinstance(paths[key], str) or not paths[key]:
-        raise ContinualError(f"paths.{key} must be the name of a folder, got {paths[key]!r}")
+    if not isinstance(paths.get(key), str) or not paths[key]:
+        raise ContinualError(f"paths.{key} must be the name of a folder, got {paths.get(key)!r}")
     require_writable(Path(paths[key]))
     return Path(paths[key])
 

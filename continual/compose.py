@@ -14,7 +14,7 @@ from continual.adapter import Adapter, flatten, tensors_digest
 from continual.compare import Candidate, compare
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
-from continual.errors import ContinualError
+from continual.errors import ContinualError, counted
 from continual.merging.base import Merging
 from continual.parts import Parts
 from continual.pruning.base import Pruner
@@ -132,7 +132,7 @@ def _mix(session: Session, task: Task, composition: Composition, own: Kept) -> A
     request = session.request(name, task, members, composition=composition)
     # The head goes on from that of the target's own module, so a composition starts where the single module ended.
     request = replace(request, head_params=session.store.get(own.module.digest).head)
-    session.parts.progress.begin(f"compose {name} of {len(members)} modules for {task.name}")
+    session.parts.progress.begin(f"compose {name} of {counted(len(members), 'module')} for {task.name}")
     [learned] = yield [request]
     _require_unchanged(session, session.model.loaded)
     kept = session.keep(name, task, request, learned, tuple(entry.digest for entry in entries))
@@ -154,7 +154,7 @@ def _merge(session: Session, task: Task, rule: Merging, own: Kept) -> Answer:
         return None
     request = session.request(name, task, (made,), composition=Still())
     request = replace(request, head_params=session.store.get(own.module.digest).head)
-    session.parts.progress.begin(f"merge {name} of {len(entries)} modules for {task.name}")
+    session.parts.progress.begin(f"merge {name} of {counted(len(entries), 'module')} for {task.name}")
     [learned] = yield [request]
     _require_unchanged(session, (made,))
     parents, how = tuple(entry.digest for entry in entries), {"merging": [name, folder.arguments(rule)]}

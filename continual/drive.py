@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from continual import references
 from continual.dealt import Dealt
@@ -25,18 +24,18 @@ def run_stream(parts: Parts) -> Record:
     _refer(parts)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
-    answers, dealt = None, Dealt(model, parts.machine, learn)
+    answers, record, dealt = None, None, Dealt(model, parts.machine, learn)
     try:
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
             except StopIteration as done:
-                return done.value
+                return (record := done.value)
             answers = dealt(requests, parts.progress)
     finally:
         work.close()
         model.release()
-        close(parts.machine.loggers)
+        close(parts.machine.loggers, record)
 
 
 @kernels(planned=False)
@@ -54,20 +53,21 @@ def run_together(several: Sequence[Parts]) -> None:
     dealt = Dealt(model, machine, learn)
     works = [run(parts, model) for parts in several]
     waiting: dict[int, list[Learn]] = {}
+    records: dict[int, Record] = {}
     try:
         for index in range(len(works)):
-            _go_on(works, index, None, waiting, several)
+            _go_on(works, index, None, waiting, records, several)
         while waiting:
             chosen = _together(waiting)
             requests = [request for index in chosen for request in waiting[index]]
             found = iter(dealt(requests, several[chosen[0]].progress))
             for index in chosen:
                 answers = [next(found) for _ in waiting.pop(index)]
-                _go_on(works, index, answers, waiting, several)
+                _go_on(works, index, answers, waiting, records, several)
     finally:
-        for work, parts in zip(works, several, strict=True):
+        for index, (work, parts) in enumerate(zip(works, several, strict=True)):
             work.close()
-            close(parts.machine.loggers)
+            close(parts.machine.loggers, records.get(index))
         model.release()
 
 
@@ -79,13 +79,14 @@ def _go_on(
     index: int,
     answers: list[Learned] | None,
     waiting: dict[int, list[Learn]],
+    records: dict[int, Record],
     several: Sequence[Parts],
 ) -> None:
     """Let a run go on to its next requests, or to its end."""
     try:
         waiting[index] = works[index].send(answers)  # type: ignore[arg-type]
-    except StopIteration:
-        return
+    except StopIteration as done:
+        records[index] = done.value
     except ContinualError as error:
         several[index].progress.say(f"run {several[index].run_id} stopped: {error}")
 
@@ -100,6 +101,6 @@ def _together(waiting: dict[int, list[Learn]]) -> list[int]:
 
 
 def _refer(parts: Parts) -> None:
-    if not (Path(parts.runs) / parts.run_id / "run.json").exists():
+    if not parts.finished:
         for reference in references.derived(parts).values():
             run_stream(reference)

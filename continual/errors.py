@@ -37,6 +37,15 @@ def unknown(what: str, got: object, choices: Iterable[object]) -> ContinualError
     return ContinualError(f"unknown {what} {got!r}; choose from: {', '.join(sorted(map(str, choices)))}")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with what it counts; a noun whose plural is its singular with an s.
+
+    >>> counted(1, "task"), counted(0, "task"), counted(1200, "step")
+    ('1 task', '0 tasks', '1,200 steps')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def one_line(text: str) -> str:
     """
     >>> one_line("a\\n  b")

@@ -28,8 +28,9 @@ class Job:
 
     def record(self) -> Record:
         """Of its run, which goes on where it is not finished."""
-        path = self.parts.runs / self.parts.run_id / "run.json"
-        return load(path) if path.exists() and not self.before else run_stream(self.parts)
+        parts = self.parts
+        made = parts.finished and not self.before
+        return load(parts.runs / parts.run_id / "run.json") if made else run_stream(parts)
 
 
 _prepared: dict[bytes, Job] = {}
@@ -44,8 +45,7 @@ def prepare(configs: Sequence[DictConfig]) -> None:
             parts = build(config, made)
         except ContinualError:
             continue
-        before = (parts.runs / parts.run_id / "run.json").exists()
-        _prepared[_key(config)] = Job(parts, before)
+        _prepared[_key(config)] = Job(parts, before := parts.finished)
         if not before:
             shared = id(parts.encoder), replace(parts.machine, loggers=())
             alike.setdefault(shared, {}).setdefault(parts.run_id, parts)
@@ -58,7 +58,7 @@ def job_of(config: DictConfig) -> Job:
     if (job := _prepared.pop(_key(config), None)) is not None:
         return job
     parts = build(config)
-    return Job(parts, (parts.runs / parts.run_id / "run.json").exists())
+    return Job(parts, parts.finished)
 
 
 def _own(config: DictConfig) -> DictConfig:

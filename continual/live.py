@@ -17,6 +17,7 @@ from continual.files import canonical, sha256
 from continual.report.dashboard import keys, render_all
 from continual.report.going import going
 from continual.report.losses import losses
+from continual.report.part import Part, part
 from continual.report.record import Record
 from continual.report.scan import Skipped, candidates, scan
 
@@ -31,6 +32,7 @@ class Watched:
         self.places = tuple(places)
         self._lock = Lock()
         self._version, self._page = "", b""
+        self._drawn: dict[str, tuple[Record, Part]] = {}
         self._going: dict[str, Path] = {}  # folders by what the page calls their runs
 
     def page(self) -> bytes:
@@ -68,7 +70,14 @@ class Watched:
         begun.sort(key=lambda pair: pair[1].created, reverse=True)
         records = [*(record for _, record in begun), *finished]  # the newest first: it is the one that is looked at
         self._going = dict(zip(keys(records), (folder for folder, _ in begun), strict=False))
-        return render_all(records, skipped, version)
+        return render_all(records, skipped, version, self._part)
+
+    def _part(self, record: Record) -> Part:
+        """Drawn anew only where the record is another: of many runs a new row changes one."""
+        drawn = self._drawn.get(record.id)
+        if drawn is None or drawn[0] != record:
+            self._drawn[record.id] = drawn = record, part(record)
+        return drawn[1]
 
 
 def _stamp(file: Path) -> list[object]:
@@ -123,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
             page = self.path == "/"
             body = self.server.watched.page() if page else self.server.watched.state()
         except (ContinualError, OSError) as error:  # a run's folder may go away while it is read
-            return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, one_line(str(error)))
+            return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, explain=one_line(str(error)))
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8" if page else "application/json")
         self.send_header("Content-Length", str(len(body)))

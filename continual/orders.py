@@ -133,7 +133,7 @@ def _check(parts: Parts, count: int) -> None:
             f"strategy={parts.strategy_name} learns a task from what came before it, so another order must be trained: "
             "continual run stream.order=…; only a run of strategy=isolated has all orders in its modules"
         )
-    if not (parts.runs / parts.run_id / "run.json").exists():
+    if not parts.finished:
         raise ContinualError(f"run {parts.run_id} in {parts.runs} is not finished; the same continual run goes on")
 
 

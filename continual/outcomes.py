@@ -60,8 +60,10 @@ class Outcomes:
         try:
             with safe_open(path, "np") as file:
                 facts, stats = file.metadata() or {}, file.get_tensor("stats")
+            if stats.ndim != 2:
+                raise ValueError(f"expected a table of test rows by statistics, got shape {stats.shape}")
             return Outcome(stats.astype(np.float64), facts["score"], facts["rows"])
-        except (OSError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CorruptError(f"{path} is not what a run writes: {error}") from error
 
     def _path(self, key: str) -> Path:

@@ -155,6 +155,11 @@ class Parts:
     def run_id(self) -> str:
         return sha256(canonical(self.choices))[:16]
 
+    @property
+    def finished(self) -> bool:
+        """Whether this run has come to its end: then it has its record."""
+        return (Path(self.runs) / self.run_id / "run.json").exists()
+
     @cached_property
     def source_digests(self) -> tuple[str, ...]:
         """Of what ``sources`` names now. Raises ContinualError for what is not there, or cannot be composed."""
@@ -192,13 +197,13 @@ class Parts:
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Over the source files that results depend on; how they are shown (report/, board/, logs/, live, progress) and
-    called (command/, cli) is left out.
+    called (command/, cli, overrides) is left out.
 
     So are conf/ and task_streams/, which only an installed package has inside: choices and data have their own digests.
     """
     root = Path(continual.__file__).parent
     left_out = {"report", "board", "command", "logs", "conf", "task_streams"}
-    left_out |= {"cli.py", "ended.py", "progress.py", "live.py", "curve.py"}
+    left_out |= {"cli.py", "ended.py", "progress.py", "live.py", "curve.py", "overrides.py"}
     files = {path.relative_to(root): path for path in sorted(root.rglob("*.py"))}
     chosen = {name: path for name, path in files.items() if name.parts[0] not in left_out}
     return sha256(*(part for name, path in chosen.items() for part in (name.as_posix().encode(), path.read_bytes())))

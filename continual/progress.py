@@ -25,7 +25,8 @@ NUMBERS = 45
 class Progress(ProgressBar):
     """Lightning's progress bar for a run. The stages of a run are what it learns: tasks, compositions, merged modules.
 
-    ``plan`` says how many there are, ``begin`` names what comes, ``end`` what came out; ``say`` prints a line.
+    ``plan`` says how many there are, ``begin`` names what comes, ``end`` what came out; ``say`` prints a line, ``warn``
+    one that must be read.
     """
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
@@ -79,6 +80,12 @@ class Progress(ProgressBar):
     def say(self, line: str) -> None:
         """One line for the person who waits."""
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """One line that is printed where the run is quiet too."""
+        quiet, self.console.quiet = self.console.quiet, False
+        self.say(f"warning: {line}")
+        self.console.quiet = quiet
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._bars is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from continual import folder, router
+from continual.errors import counted
 from continual.readings import Readings
 from continual.report.record import Route, Routing
 from continual.routing import Account, Flags, answer
@@ -27,15 +28,15 @@ def route(session: Session) -> Routing | None:
     tasks = [index for index in range(len(session.parts.stream.tasks)) if _takes_part(readings, index)]
     if not tasks:
         return None
-    session.parts.progress.say(f"route {len(tasks)} tasks by {name}")
+    session.parts.progress.say(f"route {counted(len(tasks), 'task')} by {name}")
     known, rows, confusion = TaskInference(chosen), [], []
     for position, index in enumerate(tasks):
         so_far, task = tasks[: position + 1], readings.task(index)
         known = known.learn(task.name, readings.evidence(index, chosen.needs_logits))
         if len(task.valid):
             known = known.calibrated(task.name, readings.query("valid", [index], so_far))
-        counted, confusion = _counted(readings, known, so_far, last=index == tasks[-1])
-        rows += counted
+        new, confusion = _counted(readings, known, so_far, last=index == tasks[-1])
+        rows += new
     known.save(session.folder)
     whole = [row for row in rows if row.task is None][-1]
     session.parts.progress.say(f"{name}: {100 * whole.route:.1f} % of all test rows went to their own task")

@@ -13,7 +13,7 @@ from continual import closed, references
 from continual.certificate import certify, enter, prove
 from continual.compose import compose, planned
 from continual.encoder.adapted import AdaptedEncoder
-from continual.errors import CorruptError, IsolationError
+from continual.errors import CorruptError, IsolationError, counted
 from continual.ledger import Cell
 from continual.logs.base import conclude
 from continual.method import named
@@ -37,8 +37,9 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
     warnings = check(parts.stream)
     with Session(parts, model) as session:
         if (record := session.finished) is not None:
-            unlogged = ", and nothing for its logger" if parts.machine.loggers else ""
-            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do{unlogged}")
+            parts.progress.say(f"run {parts.run_id} was finished before: nothing to do")
+            if parts.machine.loggers:
+                parts.progress.warn(f"run {parts.run_id} was finished before: its logger is given nothing")
             return record
         started = time.time()
         parts.progress.say(_opening(session))
@@ -82,7 +83,7 @@ def _try(session: Session) -> None:
 def _opening(session: Session) -> str:
     """What begins, or goes on: reading the texts and scoring the bare encoder take a while."""
     parts = session.parts
-    what = f"run {parts.run_id}: {parts.stream.name} ({len(parts.stream.tasks)} tasks)"
+    what = f"run {parts.run_id}: {parts.stream.name} ({counted(len(parts.stream.tasks), 'task')})"
     how = f"{parts.strategy_name} {parts.choices['method'][0]} on {parts.encoder.name}, seed {parts.seed}"
     done = f"; goes on behind {len(session.journal)} stored modules" if session.journal else ""
     return f"{what}, {how}{done}"

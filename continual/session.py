@@ -14,7 +14,7 @@ from continual import head, method, provenance
 from continual.adapter import Adapter, flatten, fresh, generator, unflatten
 from continual.composition.base import Composition
 from continual.encoder.adapted import AdaptedEncoder
-from continual.errors import ContinualError
+from continual.errors import ContinualError, counted
 from continual.evaluate import Evaluator, score_name, score_of
 from continual.files import append_line, canonical, read_lines, require_writable, sha256
 from continual.head.base import Head
@@ -236,7 +236,7 @@ class Session:
         valid = f"validation {points} %" if name == "accuracy" else f"validation {name} {points}"
         if module.why:
             return f"DIVERGED, {module.why}: kept as it was before, {valid}"
-        return f"{valid}, {module.trainable:,} parameters, {module.steps} steps"
+        return f"{valid}, {module.trainable:,} parameters, {counted(module.steps, 'step')}"
 
 
 def _not_finite(learned: Learned) -> str:

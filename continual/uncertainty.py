@@ -18,6 +18,8 @@ from continual.errors import DataError
 from continual.stream import sample
 
 Run = TypeVar("Run", bound=Hashable)
+Seed = TypeVar("Seed", bound=Hashable)
+Order = TypeVar("Order", bound=Hashable)
 
 FEWEST = 6  # pairs: with n of them, all on one side by chance has probability 2 / 2ⁿ, which is below 5 % from here on
 
@@ -57,7 +59,7 @@ def student(values: Sequence[float]) -> Interval:
     return _about(float(table.mean()), float(table.var(ddof=1)) / len(table), len(table) - 1, len(table))
 
 
-def crossed(values: Mapping[tuple[Hashable, Hashable], float]) -> Interval:
+def crossed(values: Mapping[tuple[Seed, Order], float]) -> Interval:
     """Of a full grid, every seed with every order: runs of one seed, or of one order, are alike.
 
     Mean ± t · √(v_s/S + v_o/O): v_s is the sample variance of the S means of a seed, v_o that of the O means of an
@@ -70,19 +72,40 @@ def crossed(values: Mapping[tuple[Hashable, Hashable], float]) -> Interval:
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3)
     (0.8, 0.496, 1.104)
     """
-    seeds, orders = (list(dict.fromkeys(run[side] for run in values)) for side in (0, 1))
+    seeds, orders = list(dict.fromkeys(seed for seed, _ in values)), list(dict.fromkeys(order for _, order in values))
     lacking = [(seed, order) for seed in seeds for order in orders if (seed, order) not in values]
     if lacking:
         raise DataError(
             f"expected every seed with every order, got no run of {lacking[:3]}; run them or leave them out"
         )
-    grid = np.stack([_table([values[seed, order] for order in orders], least=2) for seed in seeds or [None]])
     if len(seeds) < 2:
         raise DataError(f"expected at least 2 seeds, got {len(seeds)}")
+    grid = np.stack([_table([values[seed, order] for order in orders], least=2) for seed in seeds])
     parts = [float(means.var(ddof=1)) / len(means) for means in (grid.mean(1), grid.mean(0))]
     squares = sum(part**2 / (count - 1) for part, count in zip(parts, grid.shape, strict=True))
     freedom = sum(parts) ** 2 / squares if squares else min(grid.shape) - 1
     return _about(float(grid.mean()), sum(parts), freedom, grid.size)
+
+
+def interval(values: Mapping[tuple[Seed, Order], float]) -> Interval | None:
+    """Of the mean, by what the runs share: ``crossed`` for a full grid of several seeds and several orders, ``student``
+    for runs that have each another seed or order. None where neither is so, or there are fewer than two.
+
+    Runs of one seed in several orders are an interval over orders at that seed, and the other way round.
+
+    >>> interval({(0, "a"): 0.7, (1, "a"): 0.8, (2, "a"): 0.9}) == student([0.7, 0.8, 0.9])
+    True
+    >>> interval({(0, "a"): 0.7, (0, "b"): 0.8, (1, "a"): 0.9}) is None
+    True
+    """
+    seeds, orders = (len({run[side] for run in values}) for side in (0, 1))
+    full = len(values) == seeds * orders
+    try:
+        if full and min(seeds, orders) > 1:
+            return crossed(values)
+        return student(list(values.values())) if full or len(values) == seeds == orders else None
+    except DataError:
+        return None
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> Interval:

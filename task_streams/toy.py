@@ -35,11 +35,11 @@ def tasks(
     words    in each text; no text occurs twice in a task
     Raises DataError when the arguments leave too few rows or words.
     """
-    if count < 1 or classes < 2 or words < 4 or min(train // 2, valid, test) < classes + 1:
-        raise DataError(
-            f"toy: expected count >= 1, classes >= 2, words >= 4, train // 2, valid and test > classes; got "
-            f"{count=} {classes=} {train=} {valid=} {test=} {words=}"
-        )
+    got = {"count": count, "classes": classes, "words": words, "train": train, "valid": valid, "test": test}
+    split = classes + 1  # rows: one of each class, also where a task has a class more
+    least = {"count": 1, "classes": 2, "words": 4, "train": 2 * split, "valid": split, "test": split}
+    if low := [f"{key} >= {least[key]}, got {value}" for key, value in got.items() if value < least[key]]:
+        raise DataError(f"toy: expected {'; '.join(low)} (a split has a row of each class, the last train half of it)")
     stream, used = [], 0
     for t in range(count):
         n_classes = classes + t % 2

@@ -94,7 +94,15 @@ main()
         ("composition=[mix]", "unknown composition 'mix'; choose from: average, fusion, gates, split, stack, unipelt"),
         ("experiment=big", "unknown experiment 'big'; choose from: agem, "),
         ("method.rnk=3", "Could not override 'method.rnk': there is no such key; continual run --help"),
-        ("methods=lora", "Could not override 'methods': there is no such key; continual run --help"),
+        (
+            "trainer.epoch=3",
+            "Could not override 'trainer.epoch': there is no such key (is it trainer.epochs?); continual run --help",
+        ),
+        ("lr=3", "Could not override 'lr': there is no such key (is it optimizer.lr?); continual run --help"),
+        ("trainer=null", "a group takes the name of an option, as in method=lora, not null, a number or nothing; "),
+        ("=3", "a group takes the name of an option, as in method=lora, not null, a number or nothing; "),
+        ("=lora", "Could not override ''"),
+        ("methods=lora", "Could not override 'methods': there is no such key (is it method?); continual run --help"),
         ("method", "Error parsing override 'method': expected key=value; continual run --help"),
         ("seed=0,1", "Ambiguous value for argument 'seed=0,1': for a run of each give -m; for a list"),
         ("seed=${nothing}", "the configuration cannot be resolved: Interpolation key 'nothing' not found"),
@@ -139,7 +147,7 @@ def test_a_second_call_says_that_it_is_done(run: Command) -> None:
     first, second = run(), run()
     assert first.out == second.out
     assert "was finished before: nothing to do\n" in second.err
-    assert "nothing to do, and nothing for its logger" in run("logger=csv").err
+    assert "was finished before: its logger is given nothing" in run("logger=csv").err
 
 
 def test_quiet_leaves_only_the_table(run: Command) -> None:

@@ -32,7 +32,7 @@ LAYERS = [
     "drive",
     "build",
     "grouped",
-    "sweep reopen board ended live",
+    "sweep reopen overrides board ended live",
     "command",
     "cli",
     "__main__ __init__",
@@ -78,7 +78,7 @@ def test_a_module_imports_its_own_layer_or_lower_ones(module: str) -> None:
     ("library", "allowed"),
     [
         ("hydra.utils.instantiate", {"build"}),
-        ("omegaconf", {"build", "command.run", "grouped", "ended"}),
+        ("omegaconf", {"build", "command.run", "grouped", "ended", "overrides"}),
         ("transformers", {"encoder.frozen", "encoder.claim", "encoder.merge", "encoder.load", "encoder.attention"}),
         ("torch", set(MODULES) - set(LIGHT)),
         ("pickle", set()),

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from continual import drive, trainer
+from continual import drive, live, trainer
 from continual.errors import ContinualError
 from continual.files import append_line
 from continual.live import Server, Watched
 from continual.report.going import going
+from continual.report.part import part
 from continual.report.record import load
 from tests import running
 from tests.report.browser import Opened, browser
@@ -133,6 +134,35 @@ def test_in_a_browser_the_losses_move_and_a_new_row_comes_by_itself(server: Serv
     opened.page.close()
 
 
+def test_in_a_browser_an_error_is_not_taken_for_the_end(
+    server: Server, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(browser, f"http://127.0.0.1:{server.server_port}/")
+    opened.page.wait_for_selector("#live:has-text('live')")
+    with monkeypatch.context() as patch:
+        patch.setattr(server.watched, "state", _unreadable)
+        opened.page.wait_for_selector("#live:has-text('cannot be read now (error 500)')")
+    opened.page.wait_for_selector("#live:text-is('· live')")
+    opened.page.close()
+
+
+def _unreadable() -> bytes:
+    raise ContinualError("läufe ✗ cannot be read")
+
+
+def test_only_the_run_that_changed_is_drawn_again(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, drawn = running.run(tmp_path, seed=1), []
+    monkeypatch.setattr(live, "part", lambda record: drawn.append(record.id) or part(record))
+    watched, [folder] = Watched([runs]), [one for one in runs.iterdir() if one.name != record.id]
+    assert record.id in watched.page().decode()
+    assert sorted(drawn) == sorted([folder.name, record.id])
+    row = [cell.model_dump() for cell in going(folder).cells if cell.after == 1]
+    append_line(folder / "ledger.jsonl", [cell | {"after": 2, "score": 0.125} for cell in row])
+    again = watched.page()
+    assert drawn[2:] == [folder.name]
+    assert again == Watched([runs]).page()
+
+
 def test_a_damaged_run_is_listed_with_the_reason_and_the_others_are_shown(server: Server, runs: Path) -> None:
     (runs / "torn").mkdir()
     (runs / "torn" / "begun.json").write_text('{"id": ', encoding="utf-8")
@@ -192,24 +222,35 @@ def test_a_folder_that_went_away_is_an_error_and_no_end(server: Server, runs: Pa
 
 def test_a_file_that_cannot_be_read_is_an_error_and_no_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone() -> bytes:
-        raise FileNotFoundError(2, "No such file", "runs/x/run.json")
+        raise FileNotFoundError(2, "No such file", "läufe/✗/run.json")
 
     monkeypatch.setattr(server.watched, "page", gone)
-    assert ask(server, "/")[0] == 500
+    status, body = ask(server, "/")
+    assert status == 500
+    assert "läufe/✗/run.json" in body
 
 
 def test_the_command_writes_one_page_and_says_what_was_skipped(command, runs: Path, tmp_path: Path) -> None:
-    ended = command("dash", "--out", "page.html")
-    assert ended.code == 0
-    assert "not finished" in ended.out
-    assert "no finished run was found; continual run makes one" in ended.out
     record = running.run(tmp_path, seed=1)
     ended = command("dash", runs)
+    assert ended.code == 0
+    assert "not finished" in ended.out
     assert ended.out.splitlines()[-2:] == ["runs       1", "dashboard  dashboard.html"]
     assert record.id in Path("dashboard.html").read_text(encoding="utf-8")
 
 
-def test_the_command_says_where_it_could_not_write(command, runs: Path) -> None:
+def test_where_no_run_is_finished_the_command_fails_and_writes_no_page(command, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, skipped in (("empty", 0), ("runs", 1)):
+        ended = command("dash", folder)
+        assert ended.code == 1
+        assert f"continual dash: no finished run in {folder}: looked for run.json there" in ended.err
+        assert ended.out.count("not finished: the same command goes on") == skipped
+    assert not Path("dashboard.html").exists()
+
+
+def test_the_command_says_where_it_could_not_write(command, runs: Path, tmp_path: Path) -> None:
+    running.run(tmp_path, seed=1)
     ended = command("dash", "--out", "nowhere/page.html")
     assert (ended.code, "choose another place: --out FILE" in ended.err) == (1, True)
     ended = command("dash", "--out", ".")
@@ -217,8 +258,8 @@ def test_the_command_says_where_it_could_not_write(command, runs: Path) -> None:
 
 
 def test_the_command_says_where_runs_should_be_that_are_not(command) -> None:
-    for live in ([], ["--live"]):
-        ended = command("dash", "nowhere", *live)
+    for option in ([], ["--live"]):
+        ended = command("dash", "nowhere", *option)
         assert (ended.code, ended.err) == (
             1,
             "continual dash: nowhere does not exist; give a run's folder, or a folder of runs\n",

@@ -7,12 +7,13 @@ import importlib.util
 import json
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from continual import drive, folder, trainer
 from continual.composition.fusion import Fusion
@@ -29,6 +30,7 @@ from continual.report.record import Record
 from continual.store import Store
 from continual.trainer import Machine
 from tests import running
+from tests.report import sample
 
 SENTINEL = "s3ntinel" + "0123456789abcdef" * 2
 
@@ -86,6 +88,17 @@ def test_a_finished_run_is_not_logged_again(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs" / parts.run_id / "csv").iterdir()] == ["version_0"]
 
 
+def test_the_logger_of_a_finished_run_makes_no_files_and_it_is_said_where_all_is_quiet(
+    command: Callable[..., running.Ended], tmp_path: Path
+) -> None:
+    given = [f"encoder.name={running.saved_encoder(tmp_path / 'encoder')}", *running.OVERRIDES, "composition=[]"]
+    for log, heard in (("none", False), ("csv", True), ("none", False)):
+        ended = command("run", *given, f"logger={log}", "quiet=true")
+        assert ended.code == 0, ended
+        assert ("was finished before: its logger is given nothing" in ended.err) == heard
+    assert not list(tmp_path.rglob("csv"))
+
+
 def test_loggers_change_no_result_and_no_id(tmp_path: Path) -> None:
     parts, record = logged(tmp_path / "a", CSV())
     plain = running.parts(tmp_path / "b")
@@ -114,22 +127,59 @@ class FakeRun:
     """As much of a W&B run as ``close`` looks at."""
 
     def __init__(self, run_id: str) -> None:
-        self.id, self.finished = run_id, 0
+        self.id, self.codes = run_id, list[int]()
 
-    def finish(self) -> None:
-        self.finished += 1
+    def finish(self, exit_code: int) -> None:
+        self.codes.append(exit_code)
 
 
-@pytest.mark.parametrize(("open_id", "finished"), [("mine", 1), ("another", 0)])
-def test_close_ends_the_run_of_this_logger_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_id: str, finished: int
+@pytest.mark.parametrize(("open_id", "codes"), [("mine", [0, 1, 1]), ("another", [])])
+def test_close_ends_the_run_of_this_logger_only_and_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_id: str, codes: list[int]
 ) -> None:
     wandb = pytest.importorskip("wandb")
     monkeypatch.chdir(tmp_path)
     run = FakeRun(open_id)
     monkeypatch.setattr(wandb, "run", run)
-    base.close(WandB().open(tmp_path, "mine", {}))
-    assert run.finished == finished
+    loggers, good = WandB().open(tmp_path, "mine", {}), sample.record()
+    for record in (good, None, good.model_copy(update={"status": "finished with failures"})):
+        base.close(loggers, record)
+    assert run.codes == codes
+
+
+class Told(DummyLogger):
+    """A logger that notes how its run ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = list[bool]()
+
+    def close(self, failed: bool) -> None:
+        self.failed.append(failed)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_logger_is_told_whether_its_run_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    def failing(model, requests, *rest):
+        if requests[0].name == "learn/toy-2" and requests[0].losses.parent == tmp_path / "runs" / runs[1].run_id:
+            raise ContinualError("it cannot be")
+        return trainer.learn(model, requests, *rest)
+
+    loggers = [Told(), Told()]
+    machines = [Machine(loggers=(logger,)) for logger in loggers]
+    runs = [running.parts(tmp_path, seed=seed, machine=machine) for seed, machine in enumerate(machines)]
+    monkeypatch.setattr(drive, "learn", failing)
+    if together:
+        monkeypatch.setattr(drive, "_together", lambda waiting: [next(iter(waiting))])
+        with pytest.raises(ContinualError, match="cannot be"):
+            drive.run_together(runs)
+    else:
+        run_stream(runs[0])
+        with pytest.raises(ContinualError, match="cannot be"):
+            run_stream(runs[1])
+    assert [logger.failed for logger in loggers] == [[False], [True]]
 
 
 WANDB = """
@@ -290,6 +340,30 @@ from tests import test_logs
 parts, record = test_logs.logged(Path(sys.argv[1]), MLflow(), compositions=(Fusion(),))
 print(record.id)
 """
+
+
+MLFLOW_ENDS = """
+import sqlite3
+from pathlib import Path
+from continual.logs import base
+from continual.logs.mlflow import MLflow
+from tests.report import sample
+
+[logger] = MLflow().open(Path("runs/mine").absolute(), "mine", {})
+logger.log_metrics({"loss": 1.0}, 1)
+after_a_training = lambda: logger.finalize("success")  # so says Lightning
+for end in (after_a_training, lambda: base.close([logger], None), lambda: base.close([logger], sample.record())):
+    end()
+    with sqlite3.connect("runs/mlflow.db") as database:
+        print(*(status for (status,) in database.execute("select status from runs")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="the extra is not installed")
+def test_mlflow_says_that_a_run_goes_on_failed_or_finished(tmp_path: Path) -> None:
+    ended = running.python(MLFLOW_ENDS, tmp_path)
+    assert ended.stdout.split() == ["RUNNING", "FAILED", "FINISHED"], ended.stderr
 
 
 @pytest.mark.slow

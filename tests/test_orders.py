@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from continual import drive, reopen
@@ -371,13 +372,16 @@ def test_a_router_is_said_to_be_left_out(command: Any, encoder: Path) -> None:
 
 def test_the_command_refuses_what_is_no_finished_run(command: Any, encoder: Path) -> None:
     folder = run(command, encoder)
-    assert "is no run: it has no run.json" in command("orders", "runs").err
+    assert "give a finished run's folder, for example runs/ID" in command("orders", "runs").err
     renamed = folder.rename(folder.with_name("mine"))
     assert "a run's folder has its name" in command("orders", renamed).err
     (renamed / "run.json").unlink()
-    ended = command("orders", renamed)
-    assert "is not finished; the same continual run command goes on" in ended.err
-    assert ended.code == 1
+    for gone in (None, "ledger.jsonl"):  # a run that was stopped before it had a row is one too
+        if gone is not None:
+            (renamed / gone).unlink()
+        ended = command("orders", renamed)
+        assert f"runs/{renamed.name} is not finished: the same command goes on with it" in ended.err
+        assert ended.code == 1
 
 
 def test_the_command_refuses_a_run_whose_encoder_is_another_now(command: Any, encoder: Path, tmp_path: Path) -> None:
@@ -416,7 +420,7 @@ def test_the_command_refuses_a_run_that_was_made_in_python(command: Any, finishe
 
 def test_the_table_fits_a_terminal_and_has_no_code_of_names(made: Parts, capsys: pytest.CaptureFixture[str]) -> None:
     found = counted(made)
-    show(replace(found, id="a\x1b[31mb"))
+    show(replace(found, id="a\x1b[31mb"), Console(width=80))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80

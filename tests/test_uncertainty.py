@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from continual.errors import DataError
-from continual.uncertainty import Interval, bootstrap, crossed, differences, student
+from continual.uncertainty import Interval, bootstrap, crossed, differences, interval, student
 
 numbers = st.lists(st.floats(-1, 1), min_size=2, max_size=12)
 
@@ -22,6 +22,20 @@ def test_student_is_scipys_interval(values):
         assert (got.low, got.high) == pytest.approx((low, high), abs=1e-9)
     assert got.low <= got.mean <= got.high
     assert got.runs == len(values)
+
+
+def test_an_interval_is_students_for_runs_that_share_nothing_and_crossed_for_a_full_grid():
+    grid = {(seed, order): 0.1 * seed + (order == "y") for seed in range(3) for order in "xyz"}
+    assert interval(grid) == crossed(grid)
+    expected = student([0.1 * seed for seed in range(3)])
+    for orders in ("xxx", "xyz"):  # all in one order, each in an order of its own
+        assert interval({(seed, order): 0.1 * seed for seed, order in enumerate(orders)}) == expected
+    assert interval({(0, order): 0.1 * place for place, order in enumerate("xyz")}) == expected
+
+
+@pytest.mark.parametrize("runs", [[], [(0, "x")], [(0, "x"), (0, "y"), (1, "x")]])
+def test_there_is_no_interval_of_fewer_than_two_runs_or_of_a_grid_with_a_hole(runs):
+    assert interval(dict.fromkeys(runs, 0.5)) is None
 
 
 def test_equal_runs_leave_no_doubt():

@@ -13,6 +13,7 @@ from continual import build
 from continual.board.rules import Order, Rules, named
 from continual.errors import ContinualError, unknown
 from continual.metric.base import metrics
+from continual.overrides import mended
 from continual.parts import Parts
 from continual.report.grid import title
 from continual.secret import refuse_arguments
@@ -143,15 +144,12 @@ def _parsed(overrides: Sequence[str]) -> list[Any]:
 
 @contextmanager
 def _said() -> Iterator[None]:
-    from hydra.errors import HydraException
-
     try:
         yield
-    except HydraException as error:
-        first = str(error).splitlines()[0].rstrip(".")
-        raise ContinualError(
-            f"{first}; continual run --help shows the groups, continual run --cfg job all keys"
-        ) from None
+    except Exception as error:
+        if (said := mended(error)) is None:
+            raise
+        raise said from None
 
 
 def _at(config: Any, path: str) -> Any:

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from continual.board.page import bounds
 from continual.board.rank import Standing
 from continual.board.standings import Board
-from continual.errors import ContinualError
+from continual.errors import ContinualError, counted
 from continual.files import write_atomic
 
 
@@ -40,7 +40,8 @@ def _entry(board: Board, standing: Standing, dataset: str, source: str | None) -
     """The value is the mean, in [0, 1] as the metric has it; the notes hold what the format has no field for."""
     created = max(datetime.fromisoformat(entry.record.created) for entry in standing.row.runs.values())
     notes = (
-        f"{board.rules.metric}, mean of {standing.score.runs} runs, 95 % interval in points: {bounds(standing.score)}"
+        f"{board.rules.metric}, mean of {counted(standing.score.runs, 'run')}, 95 % interval in points: "
+        f"{bounds(standing.score)}"
     )
     return EvalResultEntry(
         dataset_id=dataset,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from continual.board.records import Entry
 from continual.board.rules import Job, Rules
-from continual.uncertainty import Interval, crossed, differences, student
+from continual.uncertainty import Interval, differences, interval
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,10 @@ class Standing:
     tie: bool
 
 
-def interval(values: Mapping[Job, float]) -> Interval:
-    """Of the mean over all seeds and orders that could have been drawn.
-
-    Several of both: ``crossed``. Several of one: ``student``. A single run says nothing of others.
-
-    >>> interval({(0, "a"): 0.5})
-    Interval(mean=0.5, low=-inf, high=inf, runs=1)
-    """
-    seeds, orders = ({job[side] for job in values} for side in (0, 1))
-    if len(seeds) > 1 and len(orders) > 1:
-        return crossed({(seed, order): value for (seed, order), value in values.items()})
-    if len(values) > 1:
-        return student(list(values.values()))
-    return Interval(next(iter(values.values())), -math.inf, math.inf, 1)
-
-
 def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
     """Rows that have all their runs: the best first; of equal means by name."""
     sign = -1 if rules.formula().loss else 1
-    scored = [(row, interval(row.values)) for row in rows]
+    scored = [(row, _score(row.values)) for row in rows]
     scored.sort(key=lambda item: (-sign * item[1].mean, item[0].name))
     found = list[Standing]()
     for row, score in scored:
@@ -70,4 +55,9 @@ def rank(rules: Rules, rows: Sequence[Row]) -> list[Standing]:
 
 
 def _over(ours: Mapping[Job, float], theirs: Mapping[Job, float], sign: int) -> Interval:
-    return interval({job: sign * value for job, value in differences(ours, theirs).items()})
+    return _score({job: sign * value for job, value in differences(ours, theirs).items()})
+
+
+def _score(values: Mapping[Job, float]) -> Interval:
+    """A single run says nothing of others: its interval has no bounds."""
+    return interval(values) or Interval(fmean(values.values()), -math.inf, math.inf, len(values))

@@ -8,15 +8,18 @@ from rich.text import Text
 
 from continual.board.page import bounds, over
 from continual.board.standings import Board
+from continual.errors import counted
 from continual.report.grid import plain, points, title
+from continual.report.screen import screen
 
 
 def show(board: Board, console: Console | None = None) -> None:
     """Print rows, published numbers in grey, and what is rejected; scores and differences in percent points."""
-    console, rules = console or Console(), board.rules
+    console, rules = console or screen(), board.rules
     console.print(Text(f"{plain(rules.name)}: {plain(rules.asks)}", style="bold"))
-    heading = f"{title(rules.formula().name)} of {len(rules.jobs)} runs a row ({len(rules.seeds)} seeds"
-    console.print(Text(f"{heading} × {len(rules.orders)} orders of {plain(rules.stream)})\n", style="dim"))
+    drawn = f"{counted(len(rules.seeds), 'seed')} × {counted(len(rules.orders), 'order')} of {plain(rules.stream)}"
+    heading = f"{title(rules.formula().name)} of {counted(len(rules.jobs), 'run')} a row"
+    console.print(Text(f"{heading} ({drawn})\n", style="dim"))
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     grid.add_column("rank", justify="right", no_wrap=True)
     grid.add_column("row", overflow="fold")

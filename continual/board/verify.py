@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from scipy.special import stdtrit
 
-from continual import build
 from continual.board.rank import Row
 from continual.board.rules import Job, Rules
 from continual.board.sound import ledger
 from continual.drive import run_stream
 from continual.errors import ContinualError
-from continual.parts import Parts
-from continual.report.record import Record
-from continual.typed import tuples
+from continual.reopen import rebuilt
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,8 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
     """
     record, values = row.runs[job].record, row.values
     with TemporaryDirectory(prefix="continual-verify-") as folder:
-        parts = again(record, Path(folder))
+        paths = {name: str(Path(folder) / name) for name in ("runs", "store")}
+        parts = rebuilt(record, {"paths": paths, "trainer": {"accelerator": "auto"}})
         other = parts.choices["code"] != record.code
         if other and rules.code is not None:
             raise ContinualError(
@@ -66,28 +63,6 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
         raise ContinualError(f"run {record.id}, made again, has no {rules.metric}: {'; '.join(made.warnings)}")
     others = [value for run, value in values.items() if run != job]  # a raised number would widen its own reach
     return Verdict(job, values[job], found.value, reach(values[job], others), other)
-
-
-def again(record: Record, folder: Path) -> Parts:
-    """The parts of a record's run, with runs and store in ``folder``.
-
-    Raises ContinualError where anything that the result depends on is not what it was, but for the package's source.
-    """
-    config = {key: value for key, value in record.config.items() if key != "choices"}
-    try:
-        config["trainer"] = {**config["trainer"], "accelerator": "auto"}
-        config["paths"] = {"runs": str(folder / "runs"), "store": str(folder / "store")}
-        config["logger"] = {"_target_": "continual.logs.none.Nothing"}
-        parts = build.of(tuples(config))
-    except KeyError as error:
-        raise ContinualError(
-            f"run {record.id} has no {error.args[0]} in its configuration: it is of another version of the package"
-        ) from None
-    now = json.loads(json.dumps(parts.choices))
-    then = record.config["choices"]
-    if changed := [key for key in now if key != "code" and now[key] != then.get(key)]:
-        raise ContinualError(f"run {record.id} was made with another {', '.join(changed)}; restore what it was")
-    return parts
 
 
 def reach(value: float, others: Sequence[float]) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from continual.errors import ContinualError, unknown
+from continual.errors import ContinualError, counted, unknown
 from continual.report.grid import plain, points
 
 GENERATED = ("LEADERBOARD.md", "leaderboard.csv", "leaderboard.parquet")
@@ -67,7 +67,8 @@ def _new(arguments: Sequence[str]) -> int:
 
     frozen = freeze(given.name, given.metric, seeds, given.experiment, given.orders, given.asks, given.code)
     rules.save(frozen, given.board)
-    print(f"{given.board / rules.FILE}: {len(frozen.jobs)} runs a row; continual board add {given.board} RUN …")
+    runs = counted(len(frozen.jobs), "run")
+    print(f"{given.board / rules.FILE}: {runs} a row; continual board add {given.board} RUN …")
     return 0
 
 
@@ -83,7 +84,7 @@ def _add(arguments: Sequence[str]) -> int:
     if not (added.new or added.refused):
         raise ContinualError(f"no run below {', '.join(map(str, given.runs))}; give runs, or a folder of runs")
     for row, count in added.new.items():
-        print(f"{row}: {f'{count} records' if count else 'was there before'}")
+        print(f"{row}: {counted(count, 'record') if count else 'was there before'}")
     for skip in added.refused:
         print(plain(f"{skip.path}: {skip.why}"), file=sys.stderr)
     return 1 if added.refused else 0

@@ -85,8 +85,9 @@ def _after(before: list[str], word: str) -> Iterable[str]:
     if command in OF_RUNS:
         return OF_RUNS[command] if word.startswith("-") else _runs(word)
     if command == "store":
-        rules = _options("merging") if more == ["merge"] else []
-        return rules or [*_children(Path("store/names")), *(STORE if not more else ())]
+        if not more:  # a verb, or a store's folder: the shell knows those
+            return STORE
+        return (_options("merging") if more == ["merge"] else []) or _children(Path("store/names"))
     return SHELLS if command == "completion" and not more else []
 
 

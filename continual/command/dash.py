@@ -38,7 +38,10 @@ def _write(places: Sequence[Path], out: Path) -> int:
     for skipped in found.skipped:
         print(f"skipped    {plain(str(skipped.path))}: {plain(skipped.why)}")
     if not found.runs:
-        print("no finished run was found; continual run makes one")
+        raise ContinualError(
+            f"no finished run in {', '.join(map(str, places))}: looked for run.json there and in each folder there; "
+            "continual run makes one, and continual dash --live shows it meanwhile"
+        )
     try:
         write_atomic(out, render_all([run.record for run in found.runs], found.skipped).encode("utf-8"))
     except OSError as error:

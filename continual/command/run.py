@@ -8,14 +8,14 @@ import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files as files_of
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from continual.allocator import importing, keep_memory
 from continual.ended import Begun, Ended, close, endings
-from continual.errors import ContinualError, one_line, unknown
+from continual.errors import ContinualError, one_line
+from continual.overrides import mended
 from continual.secret import refuse_arguments
 
 if TYPE_CHECKING:
@@ -25,21 +25,13 @@ MULTIRUN = ("-m", "--multirun")
 SWEEP = "CONTINUAL_SWEEP"
 """Names a sweep for its jobs, whatever process a launcher puts them into: its folder, and its group in a logger."""
 
-EXTRAS = {
-    "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
-    "hydra/sweeper": {"optuna": "optuna"},
-}
-"""Options of Hydra that are plugins, and the extra that installs each."""
-
 
 def main(arguments: Sequence[str]) -> int:
     """Compose the configuration with Hydra and run it, once per job of a sweep; a failed job stops no other."""
     refuse_arguments(arguments)
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from hydra.types import RunMode
-    from omegaconf.errors import OmegaConfBaseException
 
     alone: list[Ended] = []
 
@@ -59,9 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     with _called(arguments):
         try:
             hydra.main(config_path="pkg://continual.conf", config_name="run", version_base="1.3")(job)()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise _mended(error) from error
         except Exception as error:
+            if (said := mended(error, arguments)) is not None:
+                raise said from error
             if Begun.folder is None or isinstance(error, BrokenPipeError):
                 raise
             stopped = f"the sweep stopped, {type(error).__name__}: {error}"  # its launcher, or a process of it
@@ -133,26 +125,3 @@ def _job(config: DictConfig, which: tuple[str, ...] | None) -> Ended:
     if record.status != "finished":
         return Ended(which or (), "failed", objective, value, f"run {record.id}: {record.status}", str(folder))
     return Ended(which or (), "was finished before" if job.before else "finished", objective, value, run=str(folder))
-
-
-def _mended(error: Exception) -> ContinualError:
-    """What Hydra found wrong with the command line, in our words."""
-    from hydra.errors import MissingConfigException
-
-    if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        if extra := EXTRAS.get(group, {}).get(option):
-            return ContinualError(
-                f'{group}={option} needs a plugin of Hydra: pip install "continual-adapters[{extra}]"'
-            )
-        files = files_of("continual.conf").joinpath(group)
-        if files.is_dir():
-            return unknown(group, option, [Path(file.name).stem for file in files.iterdir()])
-    first = str(error).splitlines()[0].rstrip(".")
-    if first.startswith("Ambiguous value"):
-        return ContinualError(f"{first}: for a run of each give -m; for a list key=[a,b]; for a text 'key=\"a,b\"'")
-    if first.startswith("Could not override"):
-        first += ": there is no such key"
-    elif first.startswith("Error parsing override"):
-        first += ": expected key=value"
-    return ContinualError(f"{first}; continual run --help shows the groups, continual run --cfg job all keys")

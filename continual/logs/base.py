@@ -40,9 +40,9 @@ class Keeps(Protocol):
 
 @runtime_checkable
 class Closes(Protocol):
-    """A logger that would else stay open for the next run of the same process."""
+    """A logger of a service that shows how a run ended, and would take in the next one of the same process."""
 
-    def close(self) -> None: ...
+    def close(self, failed: bool) -> None: ...
 
 
 def conclude(loggers: Iterable[Logger], record: Record, store: Store) -> None:
@@ -55,11 +55,11 @@ def conclude(loggers: Iterable[Logger], record: Record, store: Store) -> None:
         logger.finalize("success")
 
 
-def close(loggers: Iterable[Logger]) -> None:
-    """However the run ended."""
+def close(loggers: Iterable[Logger], record: Record | None) -> None:
+    """However the run ended: a run without a record, or whose record says so, has failed."""
     for logger in loggers:
         if isinstance(logger, Closes):
-            logger.close()
+            logger.close(failed=record is None or record.status != "finished")
 
 
 def matrix(record: Record) -> tuple[list[str], list[list[Any]]]:

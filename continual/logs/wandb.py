@@ -96,11 +96,11 @@ class _Run(WandbLogger):
                     self.experiment.use_artifact(parent.wait())
             made[module.digest] = self.experiment.log_artifact(_artifact(module, record, store))
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         """A run left open would take in the next one of the same process."""
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None and wandb.run.id == self.version:
-            wandb.run.finish()
+            wandb.run.finish(exit_code=int(failed))
 
 
 def _artifact(module: Module, record: Record, store: Store) -> Any:

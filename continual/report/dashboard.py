@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from continual.files import write_atomic
@@ -10,7 +10,7 @@ from continual.report import overview
 from continual.report.grid import numbered
 from continual.report.overview import Entry
 from continual.report.page import page
-from continual.report.part import part
+from continual.report.part import Part, part
 from continual.report.record import Record
 from continual.report.scan import Skipped
 from continual.report.setups import streams
@@ -34,16 +34,18 @@ def render_all(
     records: Sequence[Record],
     skipped: Sequence[Skipped] = (),
     version: str = "",
+    draw: Callable[[Record], Part] = part,
 ) -> str:
     """The page of several runs. The body of each waits in a template and its data in an island until it is picked.
 
     version  of a live page (``page.py``)
+    draw     ``part``, or one that remembers what it drew
     """
     pairs = enumerate(zip(keys(records), records, strict=True))
     entries = [Entry(f"run-{number}", key, record) for number, (key, record) in pairs]
     where = {id(entry.record): entry for entry in entries}
     by_stream = {name: [where[id(run)] for run in runs] for name, runs in streams(records).items()}
-    parts = {entry.part: part(entry.record) for entry in entries}
+    parts = {entry.part: draw(entry.record) for entry in entries}
     parts |= {f"stream-{number}": overview.over(runs) for number, runs in enumerate(by_stream.values())}
     body = [overview.heading(entries, by_stream, skipped)]
     if entries:

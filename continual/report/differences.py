@@ -10,6 +10,7 @@ from rich.text import Text
 
 from continual.report.grid import MISSING, asked, plain, points
 from continual.report.record import Record
+from continual.report.screen import room, screen
 from continual.report.versus import LEVEL, Difference, Versus
 
 WIDTH = len("+100.0*")
@@ -18,7 +19,7 @@ GAP = 2
 
 def show(found: Versus, console: Console | None = None) -> None:
     """Print the matrix of differences, the last row with its tests, and the compositions that both runs have."""
-    console = console or Console()
+    console = console or screen()
     last = len(found.ours.tasks)
     console.print(Text(f"A  {_named(found.ours)}\nB  {_named(found.theirs)}", style="bold"))
     for warning in _warnings(found):
@@ -63,7 +64,7 @@ def _matrix(found: Versus, cells: Sequence[Difference], console: Console) -> Non
     at = {(cell.after, cell.place.task): cell for cell in cells}
     moments = sorted({cell.after for cell in cells})
     console.print(Text("\nA − B, points", style="bold"))
-    fit = max(1, (console.width - len("before any")) // (GAP + WIDTH))
+    fit = max(1, (room(console) - len("before any")) // (GAP + WIDTH))
     for start in range(0, len(tasks), fit):
         some = range(start, min(start + fit, len(tasks)))
         grid = _grid("", *(str(column + 1) for column in some))

@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from continual.counterfactual import Orders, Spread
+from continual.errors import counted
 from continual.report.grid import plain, points, title
+from continual.report.screen import screen
 
 SHOWN = (
     "average_accuracy",
@@ -27,14 +29,14 @@ SHOWN = (
 
 def show(found: Orders, console: Console | None = None) -> None:
     """Print the spread of metrics and curve, then each order that was asked for by itself; in percent points."""
-    console = console or Console()
+    console = console or screen()
     count = "all" if found.every else f"{found.orders:,} random"
-    console.print(Text(f"run {plain(found.id)} · {count} orders of {len(found.tasks)} tasks", style="bold"))
+    console.print(Text(f"run {plain(found.id)} · {count} orders of {counted(len(found.tasks), 'task')}", style="bold"))
     for note in found.notes:
         console.print(Text(f"note: {plain(note)}", style="yellow"))
     shown = [(title(name), found.metrics[name]) for name in SHOWN if name in found.metrics]
     _spreads("Metrics, points", shown, console)
-    curve = [(f"after {stage} task{'s' * (stage > 1)}", spread) for stage, spread in enumerate(found.curve, 1)]
+    curve = [(f"after {counted(stage, 'task')}", spread) for stage, spread in enumerate(found.curve, 1)]
     _spreads("Mean score on the tasks so far, points", curve, console)
     if found.given:
         _given(found, console)

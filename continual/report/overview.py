@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+from continual.errors import counted
 from continual.report.figures import OVERVIEW
 from continual.report.grid import plain, points
 from continual.report.page import cards, figures, table, text
@@ -67,7 +68,7 @@ def address(run: Entry) -> str:
 def heading(runs: Sequence[Entry], streams: Mapping[str, Sequence[Entry]], skipped: Sequence[Skipped]) -> str:
     """What is on the page, before anything is picked."""
     going = sum(run.record.status == "begun" for run in runs)
-    counts = [f"{len(runs)} run{'s' * (len(runs) != 1)}", f"{len(streams)} stream{'s' * (len(streams) != 1)}"]
+    counts = [counted(len(runs), "run"), counted(len(streams), "stream")]
     counts += [f"{going} not finished"] if going else []
     counts += [f"{len(skipped)} skipped"] if skipped else []
     none = '<p class="absent">No run yet: continual run makes one.</p>' if not runs else ""

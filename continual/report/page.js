@@ -66,15 +66,20 @@ function picked() {
 // A live page: loaded again when a row was added or a run began; the losses of what is being learned come by themselves.
 async function look() {
   try {
-    const state = await (await fetch("state")).json();
-    if (state.page !== root.dataset.page) return location.reload();
-    const now = state.losses[pickers[1]?.value];
-    if (now && byId("fig-losses")) enter("losses", now);
-    byId("live").textContent = "· live";
+    const answer = await fetch("state");
+    if (answer.ok) fresh(await answer.json());
+    else byId("live").textContent = `· the runs cannot be read now (error ${answer.status}); it is tried again`;
   } catch {
     byId("live").textContent = "· no answer: the command that served this page has ended";
   }
   setTimeout(look, 2000);
+}
+
+function fresh(state) {
+  if (state.page !== root.dataset.page) return location.reload();
+  const now = state.losses[pickers[1]?.value];
+  if (now && byId("fig-losses")) enter("losses", now);
+  byId("live").textContent = "· live";
 }
 
 if (pickers[1]) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from continual.errors import counted
 from continual.metric.base import metrics
 from continual.report.draw import label, layout
 from continual.report.figures import FIGURES
@@ -103,7 +104,7 @@ def _tile(name: str, metric: Metric) -> str:
     """The formula is said only if the value was made by the version that this code has."""
     known = metrics().get(name)
     says = known.says if known and known.definition == metric.definition else ""
-    lack = f"{metric.missing} cell{'s' * (metric.missing != 1)} missing, left out" if metric.missing else ""
+    lack = f"{counted(metric.missing, 'cell')} missing, left out" if metric.missing else ""
     return (
         f'<div class="tile"><span class="soft">{text(title(name))}</span><b>{points(metric.value)}</b>'
         f'<p class="says">{text(says)}</p><span class="lack">{lack}</span>'

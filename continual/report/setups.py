@@ -6,11 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from continual.errors import DataError
 from continual.files import canonical
 from continual.report.grid import numbered
 from continual.report.record import Record
-from continual.uncertainty import Interval, crossed, student
 
 LEFT_OUT = ("seed", "stream", "target")
 """What of a run's choices is drawn for it, or follows from the order of its tasks; all else is what was tried."""
@@ -69,21 +67,6 @@ def setups(runs: Sequence[Record]) -> list[Setup]:
         apart = [path for path in own if path in differ[title]][:APART]
         named.append(title + "".join(f", {path.split('.')[-1]}={own[path][:12]}" for path in apart))
     return [Setup(name, tuple(own)) for name, own in zip(named, groups, strict=True)]
-
-
-def interval(values: Mapping[Drawn, float]) -> Interval | None:
-    """Of the mean, by what the runs share: a full grid of seeds and orders, or nothing; None where neither is so.
-
-    Runs of one seed in several orders are intervals over orders at that seed, and the other way round.
-    """
-    seeds, orders = (len({drawn[side] for drawn in values}) for side in (0, 1))
-    full = len(values) == seeds * orders
-    try:
-        if full and min(seeds, orders) > 1:
-            return crossed({(seed, tasks): value for (seed, tasks), value in values.items()})
-        return student(list(values.values())) if full or len(values) == seeds == orders else None
-    except DataError:
-        return None
 
 
 def _choices(run: Record) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from continual.errors import counted
 from continual.report.draw import (
     BELOW,
     COLOURS,
@@ -25,8 +26,8 @@ from continual.report.draw import (
     titled,
 )
 from continual.report.grid import plain, points, title
-from continual.report.setups import Drawn, Setup, interval
-from continual.uncertainty import Interval
+from continual.report.setups import Drawn, Setup
+from continual.uncertainty import Interval, interval
 
 TRANSFERS = ("forgetting", "backward_transfer", "forward_transfer")
 SPREAD = ("average_accuracy", "forgetting", "backward_transfer")
@@ -112,4 +113,4 @@ def _row(setup: Setup, metric: str) -> tuple[Value, ...]:
 
 def _said(setup: Setup, metric: str, mean: float | None, around: Interval | None, runs: int) -> str:
     bounds = f" ({points(around.low, True)} to {points(around.high, True)})" if around else ", no interval"
-    return f"{label(setup.name, 60)}<br>{title(metric)}: {points(mean, True)}{bounds}, {runs} runs"
+    return f"{label(setup.name, 60)}<br>{title(metric)}: {points(mean, True)}{bounds}, {counted(runs, 'run')}"

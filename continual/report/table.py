@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run, on a terminal or in a log of 80 columns."""
+"""What a person reads at the end of a run, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from continual.errors import counted
 from continual.report.grid import MISSING, Row, headline, judged, known, plain, points, routes, rows, title
 from continual.report.record import CellFacts, Gain, Record
+from continual.report.screen import room, screen
 
 CELL = len("~100.0")
 GAP = 2  # spaces between columns
@@ -16,7 +18,7 @@ GAP = 2  # spaces between columns
 
 def show(record: Record, console: Console | None = None) -> None:
     """Print matrix, metrics, compositions, routes and modules; scores and differences in percent points."""
-    console = console or Console()
+    console = console or screen()
     _head(record, console)
     _matrix(record, console)
     _metrics(record, console)
@@ -46,7 +48,7 @@ def _matrix(record: Record, console: Console) -> None:
     table = rows(record)
     width = 0 if not names else max(map(cell_len, ["before any", *(f"after {name}" for name in names)]))
     full = width + sum(GAP + max(CELL, cell_len(name)) for name in names)
-    if full <= console.width:
+    if full <= room(console):
         _block(table, ["before any", *(f"after {name}" for name in names)], names, range(len(names)), console)
     else:
         _numbered(table, names, console)
@@ -63,7 +65,7 @@ def _matrix(record: Record, console: Console) -> None:
 def _numbered(table: list[Row], names: list[str], console: Console) -> None:
     """Numbers for names, a legend, and as many blocks of columns as the width asks for."""
     labels = ["before any", *(f"after {number}" for number in range(1, len(names) + 1))]
-    fit = max(1, (console.width - max(map(len, labels))) // (GAP + CELL))
+    fit = max(1, (room(console) - max(map(len, labels))) // (GAP + CELL))
     for start in range(0, len(names), fit):
         columns = range(start, min(start + fit, len(names)))
         _block(table, labels, [str(column + 1) for column in columns], columns, console)
@@ -93,7 +95,7 @@ def _metrics(record: Record, console: Console) -> None:
     grid.add_column(style="dim")
     grid.add_column(style="dim")
     for name, metric in headline(record):
-        lack = f"{metric.missing} cell{'s' * (metric.missing != 1)} missing" if metric.missing else ""
+        lack = f"{counted(metric.missing, 'cell')} missing" if metric.missing else ""
         grid.add_row(Text(title(plain(name))), points(metric.value), Text(plain(metric.definition)), lack)
     console.print(grid)
 
@@ -139,7 +141,7 @@ def _modules(record: Record, console: Console) -> None:
         grid.add_row(Text(plain(module.name)), f"{module.trainable:,}", size, f"{module.seconds:.1f}", valid)
     console.print(grid)
     stored, peak = (n / 1e6 for n in (sum(module.bytes for module in record.modules), record.peak_memory_bytes))
-    units = f"{record.forwarded_rows:,} units evaluated"
+    units = f"{counted(record.forwarded_rows, 'unit')} evaluated"
     console.print(Text(f"{stored:,.1f} MB stored · {units} · peak memory {peak:,.0f} MB", style="dim"))
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from itertools import combinations
 
-from continual.errors import DataError
+from continual.errors import DataError, counted
 from continual.head.base import Head
 from continual.stream.base import Stream, Task
 from continual.stream.stored import labels_of
@@ -24,7 +24,8 @@ def within(task: Task, kind: Head) -> Iterator[str]:
     if kind.classes and len(classes["train"]) < 2:
         only = task.labels[next(iter(classes["train"]))]
         raise DataError(
-            f"task {task.name!r}, train: all {len(task.train)} rows are {only!r}; there is nothing to tell apart"
+            f"task {task.name!r}, train: expected rows of two labels or more, got {counted(len(task.train), 'row')}, "
+            f"all {only!r}; take more rows (stream.train), or drop the task"
         )
     for split in ("valid", "test"):
         if absent := sorted(classes[split] - classes["train"]):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from continual import head
 from continual import score as scores
-from continual.errors import DataError
+from continual.errors import DataError, counted
 from continual.head.base import Head
 from continual.stream import labels, leaks, scenario
 from continual.stream.base import Example, Rows, Stream, Task
@@ -48,7 +48,7 @@ def _warnings(stream: Stream) -> Iterator[str]:
         if kind.classes or task.head in ("multilabel", "tag"):
             yield from labels.within(task, kind)
         if empty := leaks.empty(found[-1]["train"]):
-            yield f"task {task.name!r}, train: {len(empty)} empty texts, the first in row {empty[0]}"
+            yield f"task {task.name!r}, train: {counted(len(empty), 'empty text')}, the first in row {empty[0]}"
         yield from leaks.within(task, found[-1])
     yield from leaks.between(stream, found)
     yield from labels.between(stream)
@@ -102,7 +102,10 @@ def _read(task: Task, kind: Head, split: str, rows: Rows) -> Iterator[Example]:
     """The rows, as they are read. Raises DataError for none; once all are read, for those that the head cannot read."""
     where = f"task {task.name!r} ({task.head}), {split}"
     if rows is None or not len(rows):
-        raise DataError(f"{where}: no rows; give the split some, or leave the task out")
+        raise DataError(
+            f"{where}: expected rows, got none; give the split some (stream.{split} may say how many), or leave the "
+            "task out"
+        )
     wrong, count = [], 0
     for number, row in enumerate(rows):
         if (why := kind.problem(row, task.labels)) is None:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from continual.board.rank import Row, interval, rank
+from continual.board.rank import Row, rank
 from continual.board.records import Entry
 from continual.board.rules import Rules
 from continual.metric.base import metrics
-from continual.uncertainty import crossed, student
 
 from . import made
 
@@ -75,10 +74,3 @@ def test_one_run_is_never_above_another() -> None:
     first, second = rank(rules, rows)
     assert math.isinf(first.score.low)
     assert (first.row.name, second.rank, second.tie) == ("a", 1, True)
-
-
-def test_seeds_and_orders_both_widen_the_interval() -> None:
-    values = {(seed, order): 0.1 * seed + (order == "b") for seed in range(3) for order in "ab"}
-    assert interval(values) == crossed(values)
-    seeds = {job: value for job, value in values.items() if job[1] == "a"}
-    assert interval(seeds) == student(list(seeds.values()))

@@ -151,6 +151,20 @@ def test_a_published_number_without_a_source_is_refused(board: Path) -> None:
         open_board(board)
 
 
+def test_an_address_of_a_published_row_is_a_link(board: Path) -> None:
+    where = "https://example.org/a_b/c~d?e=f&g#h"
+    value = {
+        "name": "them",
+        "value": 0.5,
+        "source": f"Them, 2023 ({where}).",
+        "note": "ftp://no <http://x|y> http:// _",
+    }
+    (board / "published.json").write_text(json.dumps([value]), encoding="utf-8")
+    text = page.render(open_board(board))
+    assert f"<sub>Them, 2023 (<{where}>).</sub>" in text
+    assert r"<sub>ftp://no &lt;<http://x>\|y&gt; http:// \_</sub>" in text
+
+
 def test_hostile_text_is_shown_as_text(tmp_path: Path, command: Callable) -> None:
     board = made.board(tmp_path, {"lora": {"method": HOSTILE}}, asks=HOSTILE)
     value = [{"name": HOSTILE, "value": 0.5, "source": HOSTILE, "note": HOSTILE}]

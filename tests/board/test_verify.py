@@ -14,10 +14,12 @@ import pytest
 
 from continual.board import records
 from continual.board.standings import Board, open_board
-from continual.board.verify import Verdict, again, reach, verify
+from continual.board.verify import Verdict, reach, verify
 from continual.command import board as command_board
 from continual.command import run as command_run
 from continual.errors import ContinualError
+from continual.parts import Parts
+from continual.reopen import rebuilt
 from continual.report.record import Record
 from tests import running
 
@@ -51,6 +53,12 @@ def board(place: Path) -> Board:
 
 def first(board: Board) -> Record:
     return board.standings[0].row.runs[0, "0"].record
+
+
+def built(record: Record, config: dict[str, Any], folder: Path) -> Parts:
+    """As ``verify`` builds it, from another configuration."""
+    changes = {"paths": {"runs": str(folder), "store": str(folder)}, "trainer": {"accelerator": "auto"}}
+    return rebuilt(record.model_copy(update={"config": config}), changes)
 
 
 def copied(place: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -134,21 +142,43 @@ def test_data_that_are_no_longer_what_they_were_are_refused(board: Board, tmp_pa
     record = first(board)
     config = {**record.config, "stream": {**record.config["stream"], "seed": 7}}
     with pytest.raises(ContinualError, match="was made with another stream; restore"):
-        again(record.model_copy(update={"config": config}), tmp_path)
+        built(record, config, tmp_path)
 
 
 def test_a_configuration_of_another_version_is_refused(board: Board, tmp_path: Path) -> None:
     record = first(board)
     config = {key: value for key, value in record.config.items() if key != "router"}
     with pytest.raises(ContinualError, match="has no router in its configuration"):
-        again(record.model_copy(update={"config": config}), tmp_path)
+        built(record, config, tmp_path)
+
+
+MALFORMED = {
+    "trainer": "cpu",
+    "paths": None,
+    "choices": ["encoder"],
+    "method": 5,
+    "optimizer": [1],
+    "router": None,
+    "composition": "fusion",
+    "merging": {"ties": 3},
+    "prune": 1,
+    "stream": {},
+    "encoder": {"name": "minilm"},
+}
+
+
+@pytest.mark.parametrize("key", MALFORMED)
+def test_a_configuration_of_another_shape_is_refused_by_name(board: Board, key: str, tmp_path: Path) -> None:
+    record = first(board)
+    with pytest.raises(ContinualError, match=key):
+        built(record, {**record.config, key: MALFORMED[key]}, tmp_path)
 
 
 def test_a_record_cannot_name_what_is_called(board: Board, tmp_path: Path) -> None:
     record = first(board)
     config = {**record.config, "method": {"_target_": "os.system", "command": "touch x"}}
     with pytest.raises(ContinualError, match="expected a component defined in"):
-        again(record.model_copy(update={"config": config}), tmp_path)
+        built(record, config, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from continual.report.dashboard import keys
 from continual.report.draw import Figure
 from continual.report.figures import OVERVIEW
 from continual.report.pareto import front, pareto
-from continual.report.setups import interval, setups, streams
+from continual.report.setups import setups, streams
 from continual.report.spread import sensitivity, transfers
 
 from .sample import FOUR, HOSTILE, drawn, record
@@ -55,21 +55,6 @@ def test_no_stream_takes_the_place_of_one_that_is_called_like_its_number() -> No
     runs = [record().model_copy(update={"stream": name, "scenario": kind}) for name, kind in TAKEN]
     assert [len(own) for own in streams(runs).values()] == [1, 1, 1]
     assert len(set(keys([run.model_copy(update={"id": run.stream}) for run in runs]))) == 3
-
-
-def test_an_interval_is_students_for_runs_that_share_nothing_and_crossed_for_a_full_grid() -> None:
-    seeds = {(seed, FOUR): 0.1 * seed for seed in range(3)}
-    grid = {(seed, order): 0.1 * seed for seed in range(3) for order in ORDERS}
-    alone, both = interval(seeds), interval(grid)
-    assert alone
-    assert both
-    assert (alone.mean, alone.runs) == (pytest.approx(0.1), 3)
-    assert both.high - both.low > 0.3  # three seeds, not nine runs
-    assert interval(dict(list(grid.items())[:-1])) is None
-    own = interval({(seed, order): 0.1 * seed for seed, order in enumerate(ORDERS)})  # each seed in an order of its own
-    assert own == alone
-    assert interval({(0, FOUR): 0.5}) is None
-    assert interval({}) is None
 
 
 def test_no_run_is_unbeaten_that_another_beats_in_score_and_cost() -> None:

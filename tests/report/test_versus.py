@@ -201,6 +201,14 @@ def test_a_key_that_leads_elsewhere_is_refused(key: str, tmp_path: Path) -> None
         Outcomes(tmp_path).get(key)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (2, 2, 1)])
+def test_rows_that_are_no_table_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    outcomes = Outcomes(tmp_path)
+    outcomes.put("ab", Outcome(np.ones(shape), "accuracy", "cd"))
+    with pytest.raises(CorruptError, match=r"ab\.safetensors is not what a run writes: expected a table of test rows"):
+        outcomes.get("ab")
+
+
 def test_a_file_of_rows_that_is_not_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "ab.safetensors").write_bytes(b"no")

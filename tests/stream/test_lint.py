@@ -45,7 +45,7 @@ def test_a_name_that_cannot_name_files_is_refused(name):
 
 @pytest.mark.parametrize("part", ["train", "valid", "test"])
 def test_an_empty_split_is_named(part):
-    with pytest.raises(DataError, match=rf"'films' \(classify\), {part}: no rows"):
+    with pytest.raises(DataError, match=rf"'films' \(classify\), {part}: expected rows, got none"):
         lint(task(**{part: []}))
 
 
@@ -67,7 +67,7 @@ def test_at_most_five_bad_labels_are_listed():
 def test_one_class_is_no_task():
     with pytest.raises(DataError, match="at least two labels"):
         lint(task(labels=("yes",)))
-    with pytest.raises(DataError, match="all 1 rows are 'yes'"):
+    with pytest.raises(DataError, match="expected rows of two labels or more, got 1 row, all 'yes'; take more rows"):
         lint(task(train=TRAIN[:1]))
 
 
@@ -83,7 +83,7 @@ def test_a_text_that_is_no_string_is_named_with_its_row(text):
 
 
 def test_empty_train_texts_are_a_warning():
-    assert lint(task(train=[*TRAIN, Example(" \n", 0)])) == ["task 'films', train: 1 empty texts, the first in row 2"]
+    assert lint(task(train=[*TRAIN, Example(" \n", 0)])) == ["task 'films', train: 1 empty text, the first in row 2"]
 
 
 def test_test_texts_in_train_are_counted_whatever_their_case_and_spacing():

@@ -62,7 +62,7 @@ def test_a_label_that_one_split_has_is_no_gap() -> None:
 
 @pytest.mark.parametrize("missing", [[], None])
 def test_a_task_without_a_test_split_is_refused(missing) -> None:
-    with pytest.raises(DataError, match=r"'films' \(classify\), test: no rows; give the split some"):
+    with pytest.raises(DataError, match=r"'films' \(classify\), test: expected rows, got none; give the split some"):
         lint(task("films", test=missing))
 
 

@@ -70,8 +70,13 @@ def test_toy_tasks_can_be_learned_but_not_by_heart():
 
 
 def test_toy_refuses_arguments_that_leave_nothing_to_learn():
-    with pytest.raises(DataError, match="classes=1"):
+    with pytest.raises(DataError, match="expected classes >= 2, got 1"):
         toy.tasks(classes=1)
+    with pytest.raises(
+        DataError, match=r"toy: expected train >= 8, got 7; test >= 4, got 0 \(a split has a row of each"
+    ):
+        toy.tasks(train=7, test=0)
+    assert len(toy.tasks(train=8, valid=4, test=4)[-1].train) == 4
 
 
 # csv
@@ -145,6 +150,15 @@ def test_two_files_of_one_name_and_an_unknown_split_are_refused(table, tmp_path)
 
 
 # quickstart
+
+
+@pytest.mark.parametrize("asked", [{"train": 0}, {"train": -1}, {"sizes": {"reuters-r8": 0}}])
+def test_a_quickstart_task_without_rows_of_train_is_refused_before_any_is_read(asked, monkeypatch):
+    monkeypatch.setattr(quickstart, "_corpus", None)
+    with pytest.raises(
+        DataError, match=r"quickstart: expected (train|sizes\.reuters-r8) >= 1 rows of each task, or null"
+    ):
+        quickstart.tasks(**asked)
 
 
 def test_an_unknown_quickstart_task_lists_the_choices():
