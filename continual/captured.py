@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 WARM = 2
 """Calls of a shape that run as they are before it is captured: libraries choose their kernels, buffers get their
 places. A shape that comes as seldom is not worth capturing."""
+
+_CAPTURING = threading.Lock()
+"""One capture at a time in a process, whatever the devices are (``dealt.py``): to begin one frees what is cached on all
+devices, which torch refuses while another goes on; and whether cycles are collected is a switch for all threads."""
 
 
 @dataclass
@@ -86,7 +91,10 @@ class Captured:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         try:
-            with _nothing_dies(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            # What other threads do on other devices does not concern this capture.
+            mode = "thread_local"
+            recording = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode=mode)
+            with _CAPTURING, _nothing_dies(), recording:
                 found = self._call(batch, *more)
         except RuntimeError as error:
             if "captur" not in str(error):  # as is memory that has run out

@@ -33,14 +33,17 @@ def enter(session: Session) -> None:
         append_line(session.folder / FILE, {"encoder": _digests(weights_of(session.model.encoder))})
 
 
-def certify(session: Session, stage: str) -> None:
-    """``prove`` after a stage of the stream, once."""
-    if not any(line.get("proven") == stage for line in read_lines(session.folder / FILE)):
-        prove(session, stage)
+def certify(session: Session, index: int) -> None:
+    """``prove`` after a task, once: of it and those before, though more may have been learned with it."""
+    tasks = session.parts.stream.tasks
+    if not any(line.get("proven") == tasks[index].name for line in read_lines(session.folder / FILE)):
+        prove(session, tasks[index].name, index + 1)
 
 
-def prove(session: Session, stage: str) -> None:
+def prove(session: Session, stage: str, tasks: int | None = None) -> None:
     """After a stage: compare the encoder and every module that was entered with what they are now; enter what is new.
+
+    ``tasks``: of the first so many; None: of all.
 
     Of each module of the stream: the digest of each of its tensors and of its head's, as the store has them, and one
     of the logits, bit for bit, of ``evaluate.probe`` training rows of its task by it and its own head. On another
@@ -55,7 +58,7 @@ def prove(session: Session, stage: str) -> None:
     try:
         _encoder(session, lines)
         count = 0
-        for index, task in enumerate(session.parts.stream.tasks):
+        for index, task in enumerate(session.parts.stream.tasks[:tasks]):
             if (kept := session.good(index)) is not None:
                 found = _entry(session, kept, task, lines)
                 if (task.name, canonical(found["on"])) not in known:

@@ -6,10 +6,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from continual import references
+from continual.dealt import Dealt
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.attention import kernels
 from continual.errors import ContinualError
 from continual.logs.base import close
-from continual.method.base import WeightMethod
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.request import Learn, Learned
@@ -17,25 +18,27 @@ from continual.run import run
 from continual.trainer import learn, placed
 
 
+@kernels(planned=False)
 def run_stream(parts: Parts) -> Record:
     """Go through a run on one adapted encoder, and return its record. If it is due, its references come first."""
     _refer(parts)
     model = placed(AdaptedEncoder(parts.encoder), parts.machine)
     work = run(parts, model)
-    answers, trunk, record = None, parts.machine.trunk(), None
+    answers, dealt, record = None, Dealt(model, parts.machine, learn), None
     try:
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
             except StopIteration as done:
                 return (record := done.value)
-            answers = learn(model, requests, parts.machine, parts.progress, trunk)
+            answers = dealt(requests, parts.progress)
     finally:
         work.close()
         model.release()
         close(parts.machine.loggers, record)
 
 
+@kernels(planned=False)
 def run_together(several: Sequence[Parts]) -> None:
     """Go through runs on the same encoder side by side: what they ask for at the same time is learned in one group.
 
@@ -46,7 +49,8 @@ def run_together(several: Sequence[Parts]) -> None:
         _refer(parts)
     first = several[0]
     machine = replace(first.machine, loggers=())
-    model, trunk = placed(AdaptedEncoder(first.encoder), machine), machine.trunk()
+    model = placed(AdaptedEncoder(first.encoder), machine)
+    dealt = Dealt(model, machine, learn)
     works = [run(parts, model) for parts in several]
     waiting: dict[int, list[Learn]] = {}
     records: dict[int, Record] = {}
@@ -56,7 +60,7 @@ def run_together(several: Sequence[Parts]) -> None:
         while waiting:
             chosen = _together(waiting)
             requests = [request for index in chosen for request in waiting[index]]
-            found = iter(learn(model, requests, machine, several[chosen[0]].progress, trunk))
+            found = iter(dealt(requests, several[chosen[0]].progress))
             for index in chosen:
                 answers = [next(found) for _ in waiting.pop(index)]
                 _go_on(works, index, answers, waiting, records, several)
@@ -90,7 +94,7 @@ def _go_on(
 def _together(waiting: dict[int, list[Learn]]) -> list[int]:
     """The runs whose requests are answered next: one that must be alone, else all that can be one group."""
     for index, requests in waiting.items():
-        if any(r.composition is not None or isinstance(r.adapters[0].method, WeightMethod) for r in requests):
+        if any(r.alone for r in requests):
             return [index]
     decay = next(iter(waiting.values()))[0].recipe.weight_decay
     return [i for i, requests in waiting.items() if all(r.recipe.weight_decay == decay for r in requests)]

@@ -96,15 +96,21 @@ class Learner(pl.LightningModule):
             losses = self._steps(batch, step, rates)
             patient = any(r.recipe.patience is not None for r in self.requests)  # an epoch's end may ask who is left
             self._steps.look(wait=patient)
-        for index in (m.index for m in self.members if rates[m.index] > 0 and not m.stopped):
-            member = self.members[index]
+        live = [member for member in self.members if rates[member.index] > 0 and not member.stopped]
+        if live and (step + 1) % self.log_every == 0:  # Lightning takes it down at no other step
+            self._note(live, losses)
+        for member in live:
             member.steps += 1
-            if (step + 1) % self.log_every == 0:  # Lightning takes it down at no other step
-                self.log(f"{member.request.name}/loss", losses[index], prog_bar=False, batch_size=1)
             if member.steps % member.per_epoch == 0:
                 member.end_epoch()
         if all(m.over(step + 1) for m in self.members):
             self.trainer.should_stop = True
+
+    def _note(self, live: Sequence[Member], losses: Tensor) -> None:
+        """Each loss for loggers; where there are none, the mean for the bar: Lightning takes its time over a number."""
+        found = {member.request.name: losses[member.index] for member in live} if self.trainer.loggers else {}
+        for name, loss in (found or {"mean": losses.sum() / len(live)}).items():
+            self.log(f"{name}/loss", loss, prog_bar=False, batch_size=1)
 
     def _step(self, batch: Batch, step: int) -> Tensor:
         """Any step; (N,) losses."""

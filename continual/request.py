@@ -11,7 +11,7 @@ from continual.adapter import Adapter
 from continual.composition.base import Composition
 from continual.errors import ContinualError
 from continual.head.base import Head
-from continual.method.base import Params
+from continual.method.base import Params, WeightMethod
 from continual.score.base import Score
 from continual.strategy.base import Memory, Stage, Strategy
 from continual.stream.units import Encoded
@@ -72,6 +72,12 @@ class Learn:
     stage: Stage | None = field(default=None, repr=False)
     composition: Composition | None = None
     losses: Path | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else can be learned beside it: a mixer is over all that is loaded, and changed weights of the
+        encoder are one module's."""
+        return self.composition is not None or isinstance(self.adapters[0].method, WeightMethod)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def run(parts: Parts, model: AdaptedEncoder) -> Requests:
                 yield from _learn(session, index)
                 if index == 0:  # not before: the bare encoder is the same now, and what is asked for is training
                     _score(session, "zero", -1)
-                certify(session, parts.stream.tasks[index].name)
+                certify(session, index)
                 _score(session, "learn", index)
             yield from compose(session)
             routing = route(session)

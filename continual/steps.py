@@ -15,6 +15,7 @@ from continual.blocks import Blocks
 from continual.head.base import Head
 from continual.lanes import Lanes
 from continual.member import Member
+from continual.stream.joined import Joined
 from continual.stream.units import collate, join
 from continual.trunk import Below
 from continual.types import Batch
@@ -43,6 +44,7 @@ class Steps(Dataset[Batch]):
         self.lanes, self.pooled, self.below, self.even = lanes, pooled, below, even
         self.rows = max(len(batch) for member in lanes.members for batch in member.batches)
         self.widest = max(int(member.request.train.lengths.max()) for member in lanes.members)
+        self.joined = Joined.of([member.request.train for member in lanes.members]) if even else None
 
     def __len__(self) -> int:
         return self.lanes.steps
@@ -54,7 +56,7 @@ class Steps(Dataset[Batch]):
         if not self.even:
             return self._batch(turns)
         more = self._lanes(len(turns)) - len(turns)
-        real = torch.stack([torch.arange(self.rows) < len(turn.rows) for turn in turns])
+        real = torch.arange(self.rows) < torch.tensor([len(turn.rows) for turn in turns])[:, None]
         full = [turn._replace(rows=_filled(turn.rows, self.rows)) for turn in turns]
         batch = self._batch([*full, *full[:1] * more])
         batch.real = torch.cat([real, torch.zeros(more, self.rows, dtype=torch.bool)]).flatten()
@@ -64,11 +66,9 @@ class Steps(Dataset[Batch]):
         return live if live == self.lanes.count else min(self.lanes.count, 1 << (live - 1).bit_length())
 
     def _batch(self, turns: Sequence[Turn]) -> Batch:
-        pad = turns[0].member.request.train.pad
-        parts = [collate(turn.member.request.train, turn.rows) for turn in turns]
-        batch = parts[0] if len(parts) == 1 else join(parts, pad)
-        batch = self._wider(batch, turns[0].member.request.head, pad) if self.even else batch
-        sizes = torch.tensor([len(part.row) for part in parts])
+        batch, sizes = self._rows(turns)
+        if self.even:
+            batch = self._wider(batch, turns[0].member.request.head, turns[0].member.request.train.pad)
         batch.step = torch.tensor([turn.step for turn in turns]).repeat_interleave(sizes)
         if len(self.lanes.members) > 1:
             members = torch.tensor([turn.member.index for turn in turns])
@@ -86,6 +86,15 @@ class Steps(Dataset[Batch]):
             batch.below = torch.cat([self.below[index].take(own, length) for index, own in units])
         return batch
 
+    def _rows(self, turns: Sequence[Turn]) -> tuple[Batch, Tensor]:
+        """All rows, and how many units each member has among them."""
+        if self.joined is not None:
+            batch = self.joined.collate([turn.member.index for turn in turns], [turn.rows for turn in turns])
+            return batch, torch.tensor([len(turn.rows) for turn in turns])
+        parts = [collate(turn.member.request.train, turn.rows) for turn in turns]
+        batch = parts[0] if len(parts) == 1 else join(parts, turns[0].member.request.train.pad)
+        return batch, torch.tensor([len(part.row) for part in parts])
+
     def _wider(self, batch: Batch, head: Head, pad: int) -> Batch:
         """As wide as the next multiple of 8, of 16 above 64, of 32 above 128, …, and never wider than any will be."""
         if batch.mask is None:
@@ -102,4 +111,4 @@ class Steps(Dataset[Batch]):
 
 def _filled(rows: Tensor, size: int) -> Tensor:
     """With its first row again for each that is missing."""
-    return torch.cat([rows, rows[:1].expand(size - len(rows))])
+    return rows if len(rows) == size else torch.cat([rows, rows[:1].expand(size - len(rows))])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.loggers import Logger
 from torch.utils.data import DataLoader
 
@@ -30,23 +31,25 @@ from continual.trunk import Trunk
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
 PRECISIONS = ("32-true", "bf16-mixed")
 AHEAD = 32
-"""Modules that a run asks for at once on a GPU."""
+"""Modules that a run asks for at once of a GPU."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """Where and how it runs; what is learned does not depend on it, beyond rounding.
 
-    accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one. A run uses one device
+    accelerator  cpu, gpu (or cuda), or auto: a GPU where there is one
+    devices      GPUs over which the modules that are learned at once are dealt (``dealt.py``). What must be learned
+                 alone, and all that is not training, stays on the first
     precision    32-true, or bf16-mixed: the frozen encoder reads in bfloat16, in training and in evaluation; modules,
                  their gradients and steps, heads and losses are float32. On a CPU it pays where the processor has
                  such products (AVX512-BF16, AMX)
-    group        how many modules are trained at once, where they are independent of each other: a number, or "auto",
-                 as many as fit into the memory of a GPU, one at a time on a CPU, where nothing is won by it
+    group        how many modules a device trains at once, where they are independent of each other: a number, or
+                 "auto", as many as fit into the memory of a GPU, one at a time on a CPU, where nothing is won by it
     graphs       on a GPU a step whose work does not depend on its numbers is captured as a CUDA graph, one for each
                  shape of batch, and replayed: Python is off its path. Batches are filled up to few shapes
-    cache        bytes for what layers below all modules make of the training rows, where more than one epoch reads it:
-                 these layers are then run once (``trunk.py``); 0: they are run in every step
+    cache        bytes, on each device, for what layers below all modules make of the training rows, where more than one
+                 epoch reads it: these layers are then run once (``trunk.py``); 0: they are run in every step
     cache_folder where that lies, in a file mapped into memory; None: in the memory of the device
     gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time
     """
@@ -69,17 +72,27 @@ class Machine:
             raise unknown("trainer.precision", self.precision, PRECISIONS)
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
             raise ContinualError(f"trainer.accelerator={self.accelerator}: torch finds no GPU; use trainer=cpu")
-        if self.devices != 1:
-            raise ContinualError(
-                f"trainer.devices must be 1, got {self.devices}: a run learns on one device "
-                "(CUDA_VISIBLE_DEVICES chooses which); give several devices several runs"
-            )
+        self._require_devices()
         if self.group != "auto" and (not isinstance(self.group, int) or self.group < 1):
             raise ContinualError(f"trainer.group must be auto, or at least 1, got {self.group}")
         if self.cache < 0:
             raise ContinualError(f"trainer.cache must be 0 or more bytes, got {self.cache}")
         if self.log_every < 1:
             raise ContinualError(f"trainer.log_every must be at least 1, got {self.log_every}")
+
+    def _require_devices(self) -> None:
+        if self.devices < 1:
+            raise ContinualError(f"trainer.devices must be at least 1, got {self.devices}")
+        if self.devices > 1 and device_of(self).type == "cpu":
+            raise ContinualError(
+                f"trainer.devices must be 1 on a CPU, got {self.devices}: all its cores work for one training; "
+                "set it to 1, or choose trainer=gpu"
+            )
+        if self.devices > 1 and self.devices > (there := torch.cuda.device_count()):
+            raise ContinualError(
+                f"trainer.devices must be at most {there}, got {self.devices}: torch finds no more GPUs; lower it, or "
+                "let CUDA_VISIBLE_DEVICES name more"
+            )
 
     @property
     def ahead(self) -> int:
@@ -88,8 +101,8 @@ class Machine:
         They are stored when all are learned: so much work a run can lose that is killed.
         """
         if self.group == "auto":
-            return 1 if device_of(self).type == "cpu" else AHEAD
-        return 1 if self.group == 1 else 4 * int(self.group)
+            return 1 if device_of(self).type == "cpu" else AHEAD * self.devices
+        return self.devices * (1 if self.group == 1 else 4 * int(self.group))
 
     def trunk(self) -> Trunk:
         return Trunk(self.cache, None if self.cache_folder is None else Path(self.cache_folder))
@@ -101,8 +114,12 @@ def learn(
     machine: Machine,
     progress: Progress,
     trunk: Trunk | None = None,
+    watching: Sequence[pl.Callback] = (),
 ) -> list[Learned]:
-    """Train the requests together and answer each. What the trunk keeps serves the next call too."""
+    """Train the requests together on the current device and answer each.
+
+    What the trunk keeps serves the next call too. ``watching`` are callbacks beside the progress.
+    """
     start = time.perf_counter()
     placed(model, machine)
     if machine.gradient_checkpointing:
@@ -117,16 +134,24 @@ def learn(
     steps = Steps(Lanes(learner.members, count), pooled, below, learner.even)
     loader = DataLoader(steps, batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
+    with unwarned(), _interruptible():
+        _trainer(machine, [progress, *watching], learner.log_every).fit(learner, loader)
+    learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
+    return learner.results((time.perf_counter() - start) / len(requests))
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Without Lightning's advice. Filters are a process's: who trains in several threads is within this in all.
+
+    Advice about worker processes and missing validation loops does not apply: batches are made in microseconds. Nor
+    does "GPU available but not used": who says trainer=cpu means it.
+    """
     with warnings.catch_warnings():
-        # Advice about worker processes and missing validation loops does not apply: batches are made in microseconds.
-        # Nor does "GPU available but not used": who says trainer=cpu means it.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         unasked = "num_workers|GPU available but not used|isinstance\\(treespec|LeafSpec"
         warnings.filterwarnings("ignore", message=f".*({unasked}).*")
-        with _interruptible():
-            _trainer(machine, progress, learner.log_every).fit(learner, loader)
-    learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done
-    return learner.results((time.perf_counter() - start) / len(requests))
+        yield
 
 
 @contextmanager
@@ -145,17 +170,35 @@ def _interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _trainer(machine: Machine, progress: Progress, log_every: int) -> pl.Trainer:
+class _Neighbour(CUDAAccelerator):
+    """Of one training beside others. Lightning's own frees, when a training begins and ends, what cuBLAS works in and
+    what is cached, on all devices: memory that graphs of the others write to. ``free`` does it when all have ended."""
+
+    def setup(self, trainer: pl.Trainer) -> None:
+        pass
+
+    def teardown(self) -> None:
+        pass
+
+
+def free(machine: Machine) -> None:
+    """What Lightning frees at the end of a training; for one whose trainings may have others beside them."""
+    if device_of(machine).type == "cuda":
+        CUDAAccelerator().teardown()
+
+
+def _trainer(machine: Machine, callbacks: list[pl.Callback], log_every: int) -> pl.Trainer:
+    cuda = device_of(machine).type == "cuda"
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return pl.Trainer(
-        accelerator=device_of(machine).type,
-        devices=machine.devices,
+        accelerator=_Neighbour() if cuda and machine.devices > 1 else device_of(machine).type,
+        devices=[torch.cuda.current_device()] if cuda else 1,
         max_epochs=1,
         limit_val_batches=0,
         logger=list(machine.loggers) or False,
         log_every_n_steps=log_every,
-        callbacks=[progress],
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=True,
@@ -175,5 +218,5 @@ def captures(machine: Machine) -> bool:
 
 
 def device_of(machine: Machine) -> torch.device:
-    """Where the encoder lives during a run."""
+    """Where the encoder lives during a run: on a machine with several GPUs on the current one of the thread."""
     return torch.device("cuda" if machine.accelerator != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""What the frozen layers below the lowest site make of a split: computed once, read in every epoch and by every stage.
+"""What the encoder makes of a split below the lowest site: computed once, read in every epoch and by every stage.
 
 No module acts there, so these states are a function of the rows alone. They are computed in the batches of an
 evaluation, whatever the order of training: a run that was stopped finds the same ones, to the bit.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.depth import Start
 from continual.files import sha256
 from continual.predict import forward_batches, to
 from continual.stream.units import Encoded, collate
@@ -21,7 +22,7 @@ from continual.stream.units import Encoded, collate
 
 @dataclass(frozen=True)
 class Below:
-    """The input of a layer: (tokens, d) states of all units, one unit after the other.
+    """States at a place of the encoder: (tokens, d) of all units, one unit after the other.
 
     first  (units + 1,) the tokens of unit i are first[i] to first[i + 1] - 1
     """
@@ -48,15 +49,18 @@ class Trunk:
     kept: dict[str, Below] = field(default_factory=dict, repr=False)
 
     def below(self, model: AdaptedEncoder, data: Encoded, times: int) -> Below | None:
-        """The states of this split at the input of the encoder's lowest layer that holds a module.
+        """The states of this split at ``model.lowest``, the first place of the encoder at which a module acts.
 
         None where it does not pay: nothing is below, or they would be computed for one reading; or there is no room.
         """
+        gpu = next(model.encoder.parameters()).is_cuda
+        if model.lowest == Start(0) or (gpu and model.lowest.layer == 0):  # a GPU has half a layer sooner than states
+            return None
         lengths = _lengths(model, data)
         rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
         key = f"{model.lowest} {model.lower} {model.stream} {rows}"
         if key not in self.kept:
-            if model.lowest == 0 or times < 2:
+            if times < 2:
                 return None
             size = int(lengths.sum()) * model.width * model.stream.itemsize
             if size > self.room:

@@ -39,7 +39,7 @@ class Batch:
     real    (U,)   whether a unit is one of the task's; the others fill a batch up and count nowhere; None: all are
     step    (U,)   each unit's training step, counted by its own member (for dropout); None outside training
     pooled  (U, d) pooled states that were computed before: the encoder is skipped; None: it is run
-    below   (U, T, d) states below the lowest layer that holds a module, computed before: those layers are skipped
+    below   (U, T, d) states below the lowest site that holds a module, computed before: what is below is skipped
     """
 
     inputs: Tensor

@@ -1,7 +1,8 @@
-"""Memory that is kept is not faulted in again."""
+"""Memory that is kept is not faulted in again; what is imported is not searched for garbage."""
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,37 @@ def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("musl", "1.2"))
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("it was changed"))
     assert not allocator.keep_memory()
+
+
+IMPORTS = """
+import gc
+from continual.allocator import importing
+def passes():
+    return sum(generation["collections"] for generation in gc.get_stats())
+before = passes()
+with importing():
+    kept = [[] for _ in range(100_000)]
+print(passes() - before, gc.isenabled(), gc.get_freeze_count() > 100_000)
+frozen, before = gc.get_freeze_count(), passes()
+with importing():
+    more = [[] for _ in range(100_000)]
+print(passes() > before, gc.isenabled(), gc.get_freeze_count() == frozen)
+"""
+
+
+def test_the_collector_rests_while_a_process_imports_first_and_only_then(tmp_path: Path) -> None:
+    ended = running.python(IMPORTS, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["0", "True", "True", "True", "True", "True"]
+
+
+def test_a_collector_that_was_switched_off_stays_off() -> None:
+    frozen = gc.get_freeze_count()
+    gc.disable()
+    try:
+        with allocator.importing():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == frozen

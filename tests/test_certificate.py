@@ -16,6 +16,7 @@ from continual.errors import ContinualError, IsolationError
 from continual.evaluate import Evaluate
 from continual.report.record import Certificate
 from continual.store import Store
+from continual.trainer import Machine
 from tests import running
 
 LAYER = "1/ffn_norm/down"
@@ -67,6 +68,14 @@ def test_each_module_is_entered_once_and_compared_after_every_later_stage(tmp_pa
     assert record.certificate is not None
     assert (record.certificate.stages, record.certificate.comparisons, record.certificate.rows) == (4, 1 + 2 + 3, 8)
     assert record.certificate == Certificate.model_validate(record.certificate.model_dump(mode="json"))
+
+
+def test_of_tasks_learned_together_each_is_entered_in_its_own_turn(tmp_path: Path) -> None:
+    record = running.run(tmp_path, machine=Machine(group=8))
+    proven = [(line["proven"], line["modules"]) for line in journal(tmp_path) if "proven" in line]
+    assert proven == [("toy-0", 1), ("toy-1", 2), ("toy-2", 3), ("the last stage", 3)]
+    assert record.certificate is not None
+    assert record.certificate.comparisons == 1 + 2 + 3
 
 
 @pytest.mark.parametrize(("file", "name"), [("adapter.safetensors", LAYER), ("head.safetensors", "weight")])

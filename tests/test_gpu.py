@@ -14,6 +14,7 @@ from continual import even, folder, trainer
 from continual.adapter import flatten
 from continual.captured import Captured
 from continual.composition import named as composed
+from continual.dealt import Dealt, deal
 from continual.drive import run_stream
 from continual.head.classify import Classify
 from continual.method import named
@@ -21,6 +22,7 @@ from continual.method.bottleneck import Bottleneck
 from continual.method.lora import LoRA
 from continual.parts import Parts
 from continual.predict import to
+from continual.report.record import Record
 from continual.request import Learn, Learned, Recipe
 from continual.stream.base import Stream
 from continual.task_streams import toy
@@ -35,12 +37,13 @@ pytestmark = [
 ]
 
 
-def record(tmp_path: Path, accelerator: str):
+def record(tmp_path: Path, accelerator: str, devices: int = 1) -> Record:
     encoder = tiny.encoder(words=toy.WORDS)
-    machine = Machine(accelerator=accelerator)
+    machine = Machine(accelerator=accelerator, devices=devices)
     stream = Stream("toy", tuple(toy.tasks()))
     recipe = Recipe(epochs=4, batch_size=16)
-    folders = {"runs": tmp_path / accelerator / "runs", "store": tmp_path / accelerator / "store"}
+    place = tmp_path / f"{accelerator}-{devices}"
+    folders = {"runs": place / "runs", "store": place / "store"}
     return run_stream(Parts(encoder, stream, recipe=recipe, machine=machine, **folders))
 
 
@@ -191,3 +194,105 @@ def test_an_older_graph_that_is_collected_meanwhile_does_not_spoil_a_capture(cap
         gc.set_threshold(*before)
     assert (newer.captures, caplog.text) == (1, "")
     assert torch.equal(found, torch.ones_like(found))
+
+
+# Two cards
+
+two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+
+
+def on_two(
+    monkeypatch: pytest.MonkeyPatch, requests: list[Learn], rounds: int = 1, **options: object
+) -> tuple[list[Learned], list[tuple[int, int]]]:
+    """Dealt over both cards, ``rounds`` times; what came last, and (device, captures) of all trainings."""
+    made: list[tuple[int, Captured]] = []
+
+    def captured(call: object) -> Captured:
+        made.append((torch.cuda.current_device(), Captured(call)))  # type: ignore[arg-type]
+        return made[-1][1]
+
+    monkeypatch.setattr(even, "Captured", captured)
+    model = tiny.adapted()
+    dealt = Dealt(model, Machine("gpu", devices=2, group=4, **options), trainer.learn)  # type: ignore[arg-type]
+    for _ in range(rounds):
+        found = dealt(requests, tiny.QUIET)
+    assert next(model.encoder.parameters()).device == torch.device("cuda:0")
+    assert torch.cuda.current_device() == 0
+    return found, [(device, one.captures) for device, one in made]
+
+
+@two_cards
+def test_what_two_cards_learn_is_what_one_does_and_both_capture_their_steps(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny.adapted()
+    for methods in (MIXED, (Bottleneck(8),) * 4, (LoRA(rank=2, dropout=0.1),) * 4):
+        requests = [replace(r, lr=1e-4) for r in four(model, methods, epochs=6, batch_size=20)]
+        found, captures = on_two(monkeypatch, requests, rounds=3)
+        assert sorted(device for device, _ in captures) == [0, 0, 0, 1, 1, 1]
+        assert min(count for _, count in captures) > 0
+        for request, one in zip(requests, found, strict=True):
+            close(learned(monkeypatch, False, [request])[0], one)
+    assert "not as a CUDA graph" not in caplog.text
+
+
+@two_cards
+def test_the_second_card_is_done_early_and_the_graphs_of_the_first_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of a training frees memory; the other goes on with its graphs for many times as long."""
+    long, short = (ask(tiny.adapted(), Bottleneck(8), 0, seed=1, epochs=n, batch_size=20, lr=1e-4) for n in (60, 4))
+    requests = [long, *(replace(short, seed=n) for n in range(3))]
+    assert deal(requests, 2) == [[0], [1, 2, 3]]
+    found, captures = on_two(monkeypatch, requests)
+    assert min(count for _, count in captures) > 0
+    for request, one in zip(requests, found, strict=True):
+        close(learned(monkeypatch, False, [request])[0], one, within=5e-3)
+
+
+@two_cards
+def test_the_first_card_is_done_early_and_the_graphs_of_the_second_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, long = (ask(tiny.adapted(), Bottleneck(8), 0, seed=1, epochs=n, batch_size=20, lr=1e-4) for n in (61, 60))
+    bad = replace(bad, lr=1e30, recipe=replace(bad.recipe, clip=None))
+    assert deal([bad, long], 2) == [[0], [1]]
+    (gone, one), captures = on_two(monkeypatch, [bad, long])
+    assert gone.diverged
+    assert dict(captures)[1] > 0
+    close(learned(monkeypatch, False, [long])[0], one, within=5e-3)
+
+
+@two_cards
+@pytest.mark.parametrize("options", [{"graphs": False}, {"gradient_checkpointing": True}, {"cache": 0}], ids=str)
+def test_two_cards_learn_without_graphs_what_one_does(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upper = Bottleneck(8, layers="1-")
+    requests = [ask(tiny.adapted(), upper, task, seed=task, epochs=6, batch_size=20, lr=1e-4) for task in range(4)]
+    for request, one in zip(requests, on_two(monkeypatch, requests, **options)[0], strict=True):
+        close(learned(monkeypatch, False, [request])[0], one)
+
+
+@two_cards
+def test_an_error_on_the_second_card_is_raised_and_the_next_call_is_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Classify):
+        def loss(self, logits: Tensor, targets: Tensor, example: Tensor, member: Tensor) -> Tensor:
+            raise ArithmeticError("on purpose")
+
+    one = ask(tiny.adapted(), Bottleneck(8), 3, seed=1, epochs=8, batch_size=20, lr=1e-4)
+    dealt = Dealt(tiny.adapted(), Machine("gpu", devices=2, group=4), trainer.learn)
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        dealt([replace(one, recipe=replace(one.recipe, epochs=400)), replace(one, head=Failing())], tiny.QUIET)
+    wanted = learned(monkeypatch, False, [one])[0]
+    monkeypatch.undo()
+    for found in dealt([one, one], tiny.QUIET):
+        close(wanted, found)
+
+
+@two_cards
+def test_a_whole_run_on_two_cards_agrees_with_one(tmp_path: Path) -> None:
+    two, one = record(tmp_path, "gpu", 2), record(tmp_path, "gpu")
+    assert (two.id, two.status, two.encoder_unchanged, two.modules_unchanged) == (one.id, "finished", True, True)
+    for a, b in zip(one.cells, two.cells, strict=True):
+        assert a.score == pytest.approx(b.score, abs=0.15)  # a few of 48 rows may fall the other way

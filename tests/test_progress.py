@@ -13,12 +13,15 @@ import torch
 from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from continual import progress
+from continual import progress, trainer
 from continual.composition.fusion import Fusion
 from continual.later import Later
+from continual.learner import Learner
+from continual.method.lora import LoRA
 from continual.progress import Progress
 from continual.trainer import Machine
-from tests import running
+from tests import running, tiny
+from tests.test_learner import ask
 
 
 def shown(console: Console) -> str:
@@ -135,3 +138,17 @@ def step(bars: Progress, steps: int, loss: torch.Tensor, title: str = "learn 1/1
     for index in range(steps):
         bars.on_train_batch_end(trainer, module, None, None, index)
     bars.on_train_end(trainer, module)
+
+
+def test_without_a_logger_only_the_mean_loss_of_a_group_is_noted_for_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[tuple[str, float]] = []
+    monkeypatch.setattr(Learner, "log", lambda self, name, value, **_: noted.append((name, float(value))))
+    model = tiny.adapted()
+    requests = [ask(model, LoRA(rank=2), task, seed=task, batch_size=96, epochs=1) for task in range(2)]
+    trainer.learn(model, requests, Machine(group=2, log_every=1), tiny.QUIET)
+    [(name, mean)] = noted
+    assert name == "mean/loss"
+    noted.clear()
+    for request in requests:
+        trainer.learn(model, [request], Machine(log_every=1), tiny.QUIET)
+    assert mean == pytest.approx(sum(loss for _, loss in noted) / 2)

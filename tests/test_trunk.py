@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers.models.bert.modeling_bert import BertIntermediate
 
 from continual import trainer
 from continual.adapter import flatten, fresh
 from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
-from continual.encoder.depth import Depth
+from continual.encoder.depth import Depth, Start
 from continual.errors import ContinualError
 from continual.head.classify import Classify
 from continual.method import named
@@ -31,6 +32,9 @@ from continual.trunk import Trunk
 from tests import mixed, running, tiny
 
 UPPER = LoRA(layers="1-")
+LAST = Bottleneck(layers="1-")
+"""At the norm that ends the layer, where the family has one there."""
+NORMS_FIRST = ("modernbert", "clip_text_model", "siglip_text_model", *tiny.IMAGES)
 ONE = tuple(family for family in tiny.FAMILIES if family != "albert")
 
 
@@ -55,7 +59,7 @@ def layers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(depth: Depth, number: int, *rest: object, **named: object) -> object:
         out = run(depth, number, *rest, **named)
-        if number >= depth.begin:
+        if number >= depth.begin.layer:
             ran.append(number)
         return out
 
@@ -64,37 +68,52 @@ def layers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("family", ONE)
+@pytest.mark.parametrize("method", [UPPER, LAST], ids=str)
 @torch.no_grad()
-def test_a_forward_that_begins_at_the_lowest_module_answers_the_same_bit_for_bit(family: str) -> None:
+def test_a_forward_that_begins_at_the_lowest_module_answers_the_same_bit_for_bit(
+    family: str, method: Described
+) -> None:
     model, batch = tiny.adapted(family), tiny.batch_for(family)
-    model.load([tiny.trained(UPPER, model, 0)])
+    model.load([tiny.trained(method, model, 0)])
     wanted = model.read(batch)
-    assert model.lowest == 1
+    assert model.lowest.layer == 1
+    assert (model.lowest.norm == "") == (method is UPPER or family in NORMS_FIRST)
     below = model.under(batch)
     found = model.read(replace(batch, below=below))
     assert torch.equal(found.tokens, wanted.tokens)
     assert torch.equal(found.pooled, wanted.pooled)
-    assert not torch.equal(model.read(replace(batch, below=below + 1)).tokens, wanted.tokens)
+    assert not torch.equal(model.read(replace(batch, below=-below)).tokens, wanted.tokens)
     assert torch.equal(model.read(batch).tokens, wanted.tokens)  # and without them it begins at the first again
     model.release()
     assert all("forward" not in vars(module) for module in model.encoder.modules())
 
 
-def test_the_lowest_layer_is_that_of_whatever_acts() -> None:
-    model = tiny.adapted("bert")
-    for method, lowest in ((UPPER, 1), (Bottleneck(), 0), (Full(layers="1-"), 1), (Full(), 0), (Prompt(), 0)):
+def test_the_lowest_place_is_that_of_whatever_acts() -> None:
+    model, norm = tiny.adapted("bert"), "output.LayerNorm"
+    for method, lowest in (
+        (UPPER, Start(1)),
+        (LAST, Start(1, norm)),
+        (Bottleneck(layers="1-", targets=("ffn_norm", "ffn_post")), Start(1, norm)),
+        (Bottleneck(layers="1-", targets=("attn_norm", "ffn_norm")), Start(1)),
+        (Bottleneck(), Start(0, norm)),
+        (Full(layers="1-"), Start(1)),
+        (Full(), Start(0)),
+        (Prompt(), Start(0)),
+    ):
         model.load([tiny.trained(method, model, 0)])
         assert model.lowest == lowest, method
     model.load([tiny.trained(method, model, 0) for method in (UPPER, Bottleneck())])
-    assert model.lowest == 0
+    assert model.lowest == Start(0, norm)
+    model.load([tiny.trained(method, model, 0) for method in (UPPER, LAST)])
+    assert model.lowest == Start(1)
     model.load([])
-    assert model.lowest == 1  # the last: what is above all modules is not left out
+    assert model.lowest == Start(1)  # the last: what is above all modules is not left out
     shared = tiny.adapted("albert")
     shared.load([])
-    assert shared.lowest == 0
+    assert shared.lowest == Start(0)
 
 
-@pytest.mark.parametrize("method", [UPPER, Bottleneck(layers="1-", dropout=0.2), Full(layers="1-")], ids=str)
+@pytest.mark.parametrize("method", [UPPER, replace(LAST, dropout=0.2), Full(layers="1-")], ids=str)
 def test_training_on_kept_states_is_the_same_training(method: Described, tmp_path: Path) -> None:
     plain, kept = learned(method, Machine(cache=0)), learned(method)
     mapped = learned(method, Machine(cache_folder=str(tmp_path)))
@@ -115,6 +134,22 @@ def test_a_group_reads_kept_states_too(layers: list[int]) -> None:
         assert all(tiny.gap(tensors(found)[name], t) <= 1e-4 for name, t in tensors(alone).items())
 
 
+def test_of_the_layer_that_ends_in_the_lowest_module_only_its_norm_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, intermediate = [], BertIntermediate.forward
+    monkeypatch.setattr(BertIntermediate, "forward", lambda self, x: ran.append(self) or intermediate(self, x))
+    counts = {}
+    for method in (LAST, Bottleneck(layers="1-", targets=("attn_norm", "ffn_norm"))):
+        ran.clear()
+        learned(method, epochs=6)
+        counts[method] = [ran.count(module) for module in dict.fromkeys(ran)]
+    (below, upper), (alike, above) = counts.values()
+    assert below == upper == alike < above
+    ran.clear()
+    learned(Bottleneck(), epochs=6)  # in all layers: of the first the norm alone
+    first, second = (ran.count(module) for module in dict.fromkeys(ran))
+    assert (first, second) == (below, above)
+
+
 def test_layers_below_run_once_a_row_and_not_in_a_single_epoch(layers: list[int]) -> None:
     learned(epochs=3)
     once = layers.count(0)
@@ -123,7 +158,7 @@ def test_layers_below_run_once_a_row_and_not_in_a_single_epoch(layers: list[int]
     learned(epochs=6)
     assert layers.count(0) == once
     layers.clear()
-    for machine, method, epochs in ((None, UPPER, 1), (Machine(cache=0), UPPER, 3), (None, Bottleneck(), 3)):
+    for machine, method, epochs in ((None, UPPER, 1), (Machine(cache=0), UPPER, 3), (None, LoRA(), 3)):
         learned(method, machine, epochs)
     assert layers == []  # nothing stands between the encoder and its layers
 
@@ -145,11 +180,12 @@ def test_what_a_stage_kept_serves_the_next_and_the_oldest_makes_way() -> None:
     assert Trunk(room - 1).below(model, second.train, 2) is None
 
 
-def test_a_run_with_modules_above_is_the_same_with_and_without(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [UPPER, LAST], ids=str)
+def test_a_run_with_modules_above_is_the_same_with_and_without(method: Described, tmp_path: Path) -> None:
     def run(name: str, **machine: object) -> Record:
         recipe = Recipe(epochs=3, batch_size=8, lr=5e-3, patience=2)
         return running.run(
-            tmp_path / name, method=UPPER, compositions=(Fusion(),), recipe=recipe, machine=Machine(**machine)
+            tmp_path / name, method=method, compositions=(Fusion(),), recipe=recipe, machine=Machine(**machine)
         )
 
     plain, kept = run("plain", cache=0), run("kept")
@@ -178,7 +214,7 @@ def test_a_negative_room_is_refused() -> None:
 def test_networks_of_all_layers_act_before_all() -> None:
     model = tiny.adapted("bert")
     model.load([tiny.trained(named("prefix_mlp", {"layers": "1-"}), model, 0)])
-    assert model.lowest == 0
+    assert model.lowest == Start(0)
 
 
 @torch.no_grad()

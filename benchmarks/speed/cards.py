@@ -15,9 +15,17 @@ from continual.encoder.frozen import Encoder
 SIZES = {"minilm": (6, 384, 12, 1536), "bert-base": (12, 768, 12, 3072)}
 
 
-def require_gpu() -> None:
-    if not torch.cuda.is_available():
-        raise SystemExit("this is measured on a GPU, and torch finds none")
+def require_gpu(count: int = 1) -> None:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if there < count:
+        wanted = "a GPU" if count == 1 else f"{count} GPUs"
+        raise SystemExit(f"this is measured on {wanted}, and torch finds {there or 'none'}")
+
+
+def settled() -> None:
+    """All that this thread's device was told to do is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def sized(name: str, tokens: int) -> Encoder:

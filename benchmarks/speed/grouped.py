@@ -19,7 +19,7 @@ from typing import Any
 import bench
 import peft
 import torch
-from cards import peaks, require_gpu, sized
+from cards import peaks, require_gpu, settled, sized
 from ours import request
 from plain import Plain, texts
 from rows import ROWS, Row
@@ -52,12 +52,12 @@ class Watch(Progress):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == WARM:
-            torch.cuda.synchronize()
+            settled()
             self._started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == WARM + self.steps - 1:
-            torch.cuda.synchronize()
+            settled()
             self.seconds = (time.perf_counter() - self._started) / self.steps
 
 

@@ -10,6 +10,7 @@ from shown import NONE, Target, ratio, table, targets
 
 PAIRS = {"adapters": "ours", "peft": "ours, lora"}
 GIVEN = "our batches, bf16"
+LONGER = "10 epochs"
 Get = Callable[[Any], float]
 
 
@@ -83,8 +84,13 @@ def judged(runs: Runs) -> list[Target]:
     """Ratios of the same seed; and that they are of the same accuracy, within a point."""
     found = []
     for peer, own in PAIRS.items():
-        for rival, least in ((peer, 15.0 if runs.gpu else 4.0), (f"{peer}, {GIVEN}", 15.0 if runs.gpu else 1.5)):
-            for mine in (name for name in (own, f"{own}, bf16") if name in runs.names):
+        held = [
+            (peer, (own, f"{own}, bf16"), 15.0 if runs.gpu else 4.0),
+            (f"{peer}, {GIVEN}", (own, f"{own}, bf16"), 15.0 if runs.gpu else 1.5),
+            (f"{peer}, {LONGER}", (f"{own}, bf16, {LONGER}",), 15.0),
+        ]
+        for rival, mines, least in held:
+            for mine in (name for name in mines if name in runs.names):
                 found.append(Target(f"seconds, {rival} ÷ {mine}", *ratio(*runs.both(rival, mine, whole)), least, True))
                 if runs.gpu:
                     what = f"without start and data, {rival} ÷ {mine}"

@@ -128,6 +128,23 @@ def apart_of(record: Record) -> str:
     return f"A group ended no further than {100 * worst:.2f} % of its way from where its members end alone (float32)."
 
 
+def dealt(record: Record) -> list[str]:
+    many = record["setting"]["modules"]
+    head = [f"{many} modules", "steps of each", "one card, s", "two cards, s", "one ÷ two"]
+    head += ["a step on the first card, ms", "beside the other", "alone ÷ beside"]
+    body, judged = [], []
+    for case, row in record["rows"].items():
+        whole, step = row["seconds"], row["step"]
+        value, text = ratio(whole["one"], whole["two"])
+        seconds = [f"{median(whole[side]):.2f}" for side in ("one", "two")]
+        steps = [ms(step["one"]), ms(step["two"]), ratio(step["one"], step["two"])[1]]
+        body.append([case.replace("x", "×"), str(row["steps"]), *seconds, text, *steps])
+        judged.append(Target(f"{case.replace('x', '×')}: one card ÷ two", value, text, 1.9, True))
+    worst = max(row["apart"]["ours"]["module"] for row in record["rows"].values())
+    said = f"Modules of two cards ended no further than {100 * worst:.2f} % of their way from those of one (float32)."
+    return [table(head, body), targets(judged), said]
+
+
 def routed(record: Record) -> list[str]:
     head = ["ms a batch", "ours", "as a graph", "bare encoder", "as a graph", "ours ÷ bare, graphs", "`peft`", "÷ ours"]
     body, judged, rows = [], [], record["rows"]
@@ -179,6 +196,12 @@ SECTIONS = {
         "at once, forward to AdamW one CUDA graph; *launched*: without graphs. `peft` trains one LoRA by a plain loop "
         "whose batch lies on the card. Needed: what a step cannot do without (`grouped.py:work`), over its time.",
         grouped,
+    ),
+    "dealt": Section(
+        "A grouped stream on two GPUs",
+        "The modules of a stream, 32 at once on a card, with bfloat16 products: on one card, and dealt over two of one "
+        "host (`trainer.devices=2`), by one process. Seconds from the first request to the last module, all included.",
+        dealt,
     ),
     "routed": Section(
         "A batch of many modules",

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bench
 import torch
@@ -54,15 +54,33 @@ TOKENS = 64
 FAST = ("trainer=bf16",)
 """What a user adds for bfloat16 products."""
 OURS = {"ours": (), "ours, bf16": FAST, "ours, lora": ("method=lora",), "ours, lora, bf16": ("method=lora", *FAST)}
-ON_A_GPU = ("trainer=gpu", "stream=clinc")
-"""Products are in bfloat16 there, unless one says otherwise."""
-THEIRS = {
-    "adapters": ("adapters", False),
-    "adapters, our batches, bf16": ("adapters", True),
-    "peft": ("peft", False),
-    "peft, our batches, bf16": ("peft", True),
-}
 RECIPE = Recipe()
+LONGER = 10
+"""Epochs of a longer training, on a GPU: of a short one the start is most."""
+CLINC = ("trainer=gpu", "stream=clinc")
+ON_A_GPU = {
+    "ours, bf16": CLINC,
+    "ours, lora, bf16": ("method=lora", *CLINC),
+    f"ours, lora, bf16, {LONGER} epochs": ("method=lora", f"trainer.epochs={LONGER}", *CLINC),
+}
+"""Products are in bfloat16 there, unless one says otherwise."""
+
+
+class Peer(NamedTuple):
+    """given: our batches, and bfloat16 products"""
+
+    library: str
+    given: bool
+    epochs: int = RECIPE.epochs
+
+
+THEIRS = {
+    "adapters": Peer("adapters", False),
+    "adapters, our batches, bf16": Peer("adapters", True),
+    "peft": Peer("peft", False),
+    "peft, our batches, bf16": Peer("peft", True),
+    f"peft, {LONGER} epochs": Peer("peft", False, LONGER),
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Plan:
     device: str
     stream: str
     ours: Mapping[str, tuple[str, ...]]
+    theirs: Sequence[str]
     rows: Mapping[str, int]
     fuse: bool = False
 
@@ -87,9 +106,10 @@ class Plan:
 def planned(gpu: bool, share: float) -> Plan:
     if gpu:
         rows = {} if share == 1 else {"train": round(1500 * share), "test": round(450 * share)}
-        lora = ("method=lora", *ON_A_GPU)
-        return Plan("cuda", "clinc", {"ours, bf16": ON_A_GPU, "ours, lora, bf16": lora}, rows, True)
-    return Plan("cpu", "quickstart", OURS, {key: max(20, round(share * rows)) for key, rows in ROWS.items()})
+        return Plan("cuda", "clinc", ON_A_GPU, tuple(THEIRS), rows, True)
+    rows = {key: max(20, round(share * rows)) for key, rows in ROWS.items()}
+    short = tuple(name for name, peer in THEIRS.items() if peer.epochs == RECIPE.epochs)
+    return Plan("cpu", "quickstart", OURS, short, rows)
 
 
 def main() -> None:
@@ -97,13 +117,14 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--adapters-path", type=Path, help="folder of packages that come before that interpreter's own")
     parser.add_argument("--share", type=float, default=1.0, help="of the rows: a smoke test")
-    parser.add_argument("--only", nargs="*", choices=[*OURS, *THEIRS], help="default: all that can be run")
+    known = list({**OURS, **ON_A_GPU, **THEIRS})
+    parser.add_argument("--only", nargs="*", choices=known, help="default: all that can be run")
     options = parser.parse_args()
     plan = planned(options.gpu, options.share)
     said = {**plan.rows, **({"stream": plan.stream, "card": torch.cuda.get_device_name()} if options.gpu else {})}
     book = bench.book(options, "stream", plan.device, encoder="minilm", tokens=TOKENS, **said)
     encoder, tasks = load(max_length=TOKENS), plan.tasks()
-    names = [name for name in (*plan.ours, *THEIRS) if options.only is None or name in options.only]
+    names = [name for name in (*plan.ours, *plan.theirs) if options.only is None or name in options.only]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         One(encoder, None, 4, TOKENS).check(folder)
@@ -114,7 +135,7 @@ def main() -> None:
             pack(tasks, Reader(encoder.tokenizer, TOKENS), seed, folder / "packed.json")
             for name in names if seed % 2 == 0 else reversed(names):
                 own = name in plan.ours
-                python = sys.executable if own or THEIRS[name][0] == "peft" else options.adapters_python
+                python = sys.executable if own or THEIRS[name].library == "peft" else options.adapters_python
                 if python is not None and f"{name} s{seed}" not in book.rows:
                     place = options.adapters_path if name.startswith("adapters") else None
                     entry = (
@@ -149,10 +170,10 @@ def ours(name: str, seed: int, plan: Plan, tasks: Sequence[Task], folder: Path) 
 def theirs(
     name: str, seed: int, python: str, place: Path | None, plan: Plan, tasks: Sequence[Task], folder: Path
 ) -> dict[str, Any]:
-    library, given = THEIRS[name]
+    library, given, epochs = THEIRS[name]
     rates = {"peft": LoRA.lr, "adapters": Bottleneck.lr}
     said = {"library": library, "given": given, "seed": seed, "lr": rates[library], "tokens": TOKENS}
-    said |= {"folder": str(folder), "factor": Bottleneck().reduction_factor, "epochs": RECIPE.epochs}
+    said |= {"folder": str(folder), "factor": Bottleneck().reduction_factor, "epochs": epochs}
     said |= {"batch": RECIPE.batch_size, "warmup": RECIPE.warmup, "decay": RECIPE.weight_decay, "clip": RECIPE.clip}
     said |= {"cuda": plan.device == "cuda", "fuse": tasks[0].name if plan.fuse and library == "adapters" else ""}
     said["fusion_lr"] = Fusion().lr

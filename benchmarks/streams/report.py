@@ -48,6 +48,13 @@ def render(folder: Path) -> str:
     rows = [line for name, sweep in sorted(found.items()) for line in expectations.rows(name, sweep, by_class(sweep))]
     if rows:
         parts += ["## Expectations", table(["sweep", "expected", "holds", "measured"], rows)]
+    why = [
+        line
+        for name, sweep in sorted(found.items())
+        for line in expectations.contradicted(name, sweep, by_class(sweep))
+    ]
+    if why:
+        parts += ["Where they do not hold:", "\n".join(why)]
     return "\n\n".join(parts) + "\n"
 
 

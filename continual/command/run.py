@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from continual.allocator import keep_memory
+from continual.allocator import importing, keep_memory
 from continual.ended import Begun, Ended, close, endings
 from continual.errors import ContinualError, one_line
 from continual.overrides import mended
@@ -106,8 +106,9 @@ def _check(direction: object, objective: str) -> None:
 
 
 def _job(config: DictConfig, which: tuple[str, ...] | None) -> Ended:
-    from continual.grouped import job_of
-    from continual.report.table import show
+    with importing():
+        from continual.grouped import job_of
+        from continual.report.table import show
 
     job = job_of(config)
     parts = job.parts

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from continual.encoder import noise
-from continual.encoder.depth import lowest
+from continual.encoder.depth import Start, lowest
 from continual.encoder.frozen import Encoder
 from continual.encoder.low import Low
 from continual.encoder.pool import pooled
@@ -73,19 +73,25 @@ class AdaptedEncoder(Rack):
         return next(self.encoder.parameters()).dtype
 
     @property
-    def lowest(self) -> int:
-        """The first layer in which what is loaded acts: all below it is a function of the batch alone."""
+    def lowest(self) -> Start:
+        """The first place at which what is loaded acts: all below it is a function of the batch alone.
+
+        It is a layer's input, or, where all that acts in the layer stands at the norm that ends it, that norm's.
+        """
         if "*" in self.arch.layers:  # its layers are one and the same
-            return 0
+            return Start(0)
         acting = [address for address, site in self._holders() if site.stacks]
-        return lowest([*acting, *self.deltas], len(tuple(layers_of(self.encoder, self.arch))))
+        layer = lowest([*acting, *self.deltas], len(tuple(layers_of(self.encoder, self.arch))))
+        here, norm = {address for address in acting if address.startswith(f"{layer}/")}, self.arch.sites["ffn_norm"]
+        ends = norm.how == "norm" and here <= {f"{layer}/ffn_norm", f"{layer}/ffn_post"}
+        return Start(layer, norm.path if here and ends and not self.deltas else "")
 
     def forward(self, batch: Batch, noise_seed: Tensor | None = None) -> Tensor:
         """(U, T, d) last hidden states. ``noise_seed`` (U,) turns the adapters' dropout on, row by row."""
         return self.read(batch, noise_seed).tokens
 
     def under(self, batch: Batch) -> Tensor:
-        """(U, T, d) the states that go into layer ``lowest``, as ``batch.below`` takes them."""
+        """(U, T, d) the states at ``lowest``, as ``batch.below`` takes them."""
         whole = replace(batch, below=None)
         with torch.no_grad():
             return self.claim.layers(self.encoder, self.arch).before(self.lowest, lambda: self.read(whole))

@@ -32,6 +32,14 @@ class Packed(NamedTuple):
         texts = len(sequences) > 0 and sequences[0].dim() == 1
         return cls(torch.cat(list(sequences)) if texts else torch.empty(0), lengths.cumsum(0) - lengths, lengths)
 
+    @classmethod
+    def joined(cls, several: Sequence[Packed]) -> Packed:
+        """The sequences of the first, then those of the second, …"""
+        flat = torch.cat([each.flat for each in several])
+        starts = torch.tensor([0, *(len(each.flat) for each in several)]).cumsum(0).tolist()
+        begin = torch.cat([each.begin + start for each, start in zip(several, starts, strict=False)])
+        return cls(flat, begin, torch.cat([each.lengths for each in several]))
+
     def take(self, units: Tensor, pad: int) -> tuple[Tensor, Tensor]:
         """(U, T) of these sequences, filled up with ``pad`` to the longest; (U, T) whether a place is of its own."""
         lengths = self.lengths[units, None]

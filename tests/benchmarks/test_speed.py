@@ -6,13 +6,18 @@ import argparse
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from continual.dealt import Dealt
+from continual.encoder.adapted import AdaptedEncoder
+from continual.request import Learn, Learned
 from continual.store import Store
+from continual.trainer import Machine, learn
 from tests import running, tiny
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -46,7 +51,7 @@ def test_the_page_is_generated_from_the_records(folder) -> None:
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_what_was_timed_agreed_with_the_plain_form(path: Path) -> None:
-    most = 0.02 if path.stem.startswith("grouped") else 1e-4  # of the way that a training went; of an answer
+    most = 0.02 if path.stem.startswith(("grouped", "dealt")) else 1e-4  # of the way of a training; of an answer
     for row in json.loads(path.read_text(encoding="utf-8"))["rows"].values():
         for side in row.get("apart", {}).values():
             assert max(side.values()) < most
@@ -168,7 +173,7 @@ def test_the_page_says_what_was_reached_and_what_was_missed(folder, tmp_path: Pa
     assert "| full | 1800 | 2.00 |" in page
     assert "| fp32 | 1000 | 1500 | 3000 | 3.00 (3.00 to 3.00) | 2.00 | – | – |" in page
     assert "some CPU, 2 cores, threads: 2" in page
-    assert page.count("Not measured yet") == 3  # stream, grouped, routed
+    assert page.count("Not measured yet") == 4  # stream, grouped, dealt, routed
 
 
 def test_runs_of_a_stream_are_compared_seed_by_seed(folder, tmp_path: Path) -> None:
@@ -188,13 +193,15 @@ def test_a_stream_on_a_gpu_is_judged_with_its_start_and_without(folder, tmp_path
         parts = {"learning": inside / 2, "all else": seconds - inside / 2}
         return {"seconds": seconds, "run": inside, "parts": parts, "peak": 1, "accuracy": {"a": 0.9}, "fusion": 0.95}
 
-    made = record({"ours, bf16 s0": run(10, 2), "adapters s0": run(50, 40)})
+    longer = {"ours, lora, bf16, 10 epochs s0": run(20, 5), "peft, 10 epochs s0": run(400, 100)}
+    made = record({"ours, bf16 s0": run(10, 2), "adapters s0": run(50, 40), **longer})
     made["setting"]["card"] = "some card"
     (tmp_path / "stream-cuda.json").write_text(json.dumps(made), encoding="utf-8")
     page = folder("report").render(tmp_path)
     assert "### some card" in page
     assert "| seconds, adapters ÷ ours, bf16 | 5.00 (5.00 to 5.00) | ≥ 15 | **missed** |" in page
     assert "| without start and data, adapters ÷ ours, bf16 | 20.00 (20.00 to 20.00) | ≥ 15 | yes |" in page
+    assert "| seconds, peft, 10 epochs ÷ ours, lora, bf16, 10 epochs | 20.00 (20.00 to 20.00) | ≥ 15 | yes |" in page
     assert "| ours, bf16 | 90.0 | 90.0 | 95.0 |" in page
 
 
@@ -215,6 +222,61 @@ def test_groups_and_routed_batches_are_shown_against_peer_and_peak(folder, tmp_p
     assert "| lora, 64 rows, 64 modules: ours ÷ bare, as graphs | 1.20 (1.20 to 1.20) | ≤ 1.5 | yes |" in page
     assert "| lora, 64 rows, 64 modules: `peft` ÷ ours | 100 (100 to 100) | ≥ 60 | yes |" in page
     assert "| throughput at 1,000 modules ÷ at 64 | 1.00 (1.00 to 1.00) | ≥ 0.9 | yes |" in page
+
+
+def sides(model: AdaptedEncoder, second: Any = learn) -> dict[str, Dealt]:
+    """Of the benchmark on two cards, on the CPU; ``second`` learns where there are two."""
+    cpu, machine = torch.device("cpu"), Machine(group=8)
+    return {"one": Dealt(model, machine, learn, [cpu]), "two": Dealt(model, machine, second, [cpu] * 2)}
+
+
+def test_modules_that_are_dealt_are_held_against_those_of_one_device_and_both_are_timed(folder) -> None:
+    pytest.importorskip("peft", reason="grouped.py needs it")
+    dealt, model = folder("dealt"), tiny.adapted()
+    requests = dealt.asked(model, 4, 4, 8, 3, 10)
+    assert len({request.lr for request in requests}) == 4
+    assert dealt.checked(sides(model), requests)["module"] < 1e-3
+    found = dealt.measured(sides(model), requests, 2)
+    assert found.pop("steps") == 30
+    assert {name: sorted(table) for name, table in found.items()} == {"seconds": ["one", "two"], "step": ["one", "two"]}
+    assert all(len(times) == 2 and min(times) > 0 for table in found.values() for times in table.values())
+
+
+def test_a_stream_is_asked_for_as_a_run_asks(folder) -> None:
+    pytest.importorskip("peft", reason="grouped.py needs it")
+    dealt, model, seen = folder("dealt"), tiny.adapted(), []
+
+    def few(model: AdaptedEncoder, requests: list[Learn], *rest: Any) -> list[Learned]:
+        seen.append(len(requests))
+        return learn(model, requests, *rest)
+
+    requests = dealt.asked(model, 5, 4, 8, 1, 2)
+    made = Dealt(model, Machine(group=1), few, [torch.device("cpu")])
+    assert len(dealt.stream(made, requests, tiny.QUIET)) == 5
+    assert seen == [1] * 5
+
+
+def test_other_modules_on_two_devices_stop_the_benchmark(folder) -> None:
+    pytest.importorskip("peft", reason="grouped.py needs it")
+    dealt, model = folder("dealt"), tiny.adapted()
+
+    def wrong(model: AdaptedEncoder, requests: list[Learn], *rest: Any) -> list[Learned]:
+        return learn(model, [replace(request, lr=2 * request.lr) for request in requests], *rest)
+
+    with pytest.raises(ArithmeticError, match="of their way from those of one"):
+        dealt.checked(sides(model, wrong), dealt.asked(model, 2, 4, 8, 1, 8))
+
+
+def test_two_cards_are_shown_against_one(folder, tmp_path: Path) -> None:
+    seconds, step = {"one": [10.0, 12.0], "two": [5.0, 6.0]}, {"one": [0.04] * 2, "two": [0.05] * 2}
+    row = {"seconds": seconds, "step": step, "steps": 240}
+    made = record({"bert-base 16x64": {**row, "apart": {"ours": {"module": 0.001}}}})
+    made["setting"] |= {"card": "some card", "modules": 64}
+    (tmp_path / "dealt-cuda.json").write_text(json.dumps(made), encoding="utf-8")
+    page = folder("report").render(tmp_path)
+    assert "| bert-base 16×64 | 240 | 11.00 | 5.50 | 2.00 (2.00 to 2.00) | 40.0 | 50.0 | 0.80 (0.80 to 0.80) |" in page
+    assert "| bert-base 16×64: one card ÷ two | 2.00 (2.00 to 2.00) | ≥ 1.9 | yes |" in page
+    assert "no further than 0.10 % of their way" in page
 
 
 def test_rows_of_another_setting_are_not_added_to_a_record(folder, tmp_path: Path) -> None:

@@ -104,6 +104,16 @@ def test_the_committed_page_is_generated_from_the_records(folder) -> None:
     assert (HERE / "RESULTS.md").read_text(encoding="utf-8") == folder("report").render(HERE / "records")
 
 
+def test_what_the_records_contradict_has_a_reason_and_nothing_else_has_one(folder) -> None:
+    read, hold, report = folder("read"), folder("expectations"), folder("report")
+    found = read.sweeps(HERE / "records")
+    why = [line for name, sweep in found.items() for line in hold.contradicted(name, sweep, report.by_class(sweep))]
+    assert sorted(why) == sorted(f"- {sweep}, {what}: {reason}" for (sweep, what), reason in hold.REASONS.items())
+    assert hold.contradicted("new", {"naive": scored("naive", 0.5, 0.1), "ewc": scored("ewc", 0.5, 0.2)}, False) == [
+        "- new, naive forgets most: no reason is known."
+    ]
+
+
 def record(experiment: str, scenario: str = "class", **more: object) -> dict:
     """As ``compact.py`` makes it, of what the expectations read."""
     metrics = {"average_accuracy": 0.5, "forgetting": 0.1, "backward_transfer": -0.1}
@@ -151,3 +161,9 @@ def test_a_routed_run_answers_by_its_router_and_an_isolated_one_only_with_the_ta
     assert (read.told_nothing(alone), read.given(alone)) == (None, 0.5)
     assert hold.routed_reaches_prototypes({"routed": [routed], "slda": scored("slda", 0.71)})[0] is False
     assert hold.routed_reaches_prototypes({"routed": [routed], "slda": scored("slda", 0.69)})[0] is True
+    worse = record("routed", oracle=None, routing={"rows": [{"task": None, "route": 0.2, "total": 0.2, "oracle": 0.9}]})
+    both = {"routed": [worse], "routed_learned": [routed], "slda": scored("slda", 0.69)}
+    assert hold.routed_reaches_prototypes(both) == (
+        True,
+        "routed 20.0, routed_learned 70.0; of the prototypes best: slda 69.0",
+    )
