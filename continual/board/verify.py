@@ -51,7 +51,7 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
     record, values = row.runs[job].record, row.values
     with TemporaryDirectory(prefix="continual-verify-") as folder:
         paths = {name: str(Path(folder) / name) for name in ("runs", "store")}
-        parts = rebuilt(record, {"paths": paths, "trainer": {"accelerator": "auto"}})
+        parts = rebuilt(record, {"paths": paths, "trainer": {"accelerator": "auto", "devices": 1}})
         other = parts.choices["code"] != record.code
         if other and rules.code is not None:
             raise ContinualError(
