@@ -22,7 +22,7 @@ from continual.errors import ContinualError
 from continual.even import EvenSteps
 from continual.later import Later
 from continual.member import Member, State
-from continual.predict import features, to
+from continual.predict import answers_together, features, to
 from continual.request import Learn, Learned
 from continual.slots import Slots
 from continual.strategy.base import Memory, Rule, Strategy
@@ -208,12 +208,22 @@ class Learner(pl.LightningModule):
 
     def results(self, seconds: float) -> list[Learned]:
         """What the members learned: with patience their best states, else their last."""
-        states = [member.best or member.state() for member in self.members]
+        states = self._states()
         if self.rules and any(member.best for member in self.members):
             self._settle(states)
         memories = {rule.member.index: rule.memory() for rule in self.rules if not rule.member.diverged}
         pairs = zip(self.members, states, strict=True)
         return [self._result(m, state, memories.get(m.index, {}), seconds) for m, state in pairs]
+
+    def _states(self) -> list[State]:
+        """Their best ones, or as they are; the validation rows of all that are as they are, in the same batches."""
+        if len(self.members) == 1:
+            [member] = self.members
+            return [member.best or member.state()]
+        last = [member for member in self.members if member.best is None]
+        said = answers_together(self.model, self.bank, [(member.index, member.request.valid) for member in last])
+        states = {m.index: m.state(own) for m, own in zip(last, said, strict=True)}
+        return [member.best or states[member.index] for member in self.members]
 
     def _settle(self, states: Sequence[State]) -> None:
         """Go back to these states, which are those that will be stored: what is remembered is of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -115,22 +115,23 @@ class Member:
             return self.request.lr * (step + 1) / (warm + 1)
         return self.request.lr * (len(self.batches) - step) / (len(self.batches) - warm)
 
-    def state(self) -> State:
-        """The member as it is now, and its score on the validation rows."""
+    def state(self, said: Sequence[Any] | None = None) -> State:
+        """The member as it is now, and its score on the validation rows, where its answers to them are not known."""
         learner = self.learner
         return State(
-            score=self._score(),
+            score=self._score(said),
             adapter=learner.model.take(self.index),
             head_params=learner.bank.take(self.index),
             mixers=mixer_params(learner.model),
         )
 
-    def _score(self) -> float:
+    def _score(self, said: Sequence[Any] | None) -> float:
         """On the validation rows; numbers that are not finite are no answers, and the member has diverged."""
         learner, valid, score = self.learner, self.request.valid, self.request.score
-        found = answers(learner.model, learner.bank, valid, learner.index_of(self))
+        if said is None:
+            said = answers(learner.model, learner.bank, valid, learner.index_of(self))
         try:
-            return value(score, score.rows(found, valid.wanted, self.request.labels))
+            return value(score, score.rows(said, valid.wanted, self.request.labels))
         except NotFinite:
             self.diverged = self.diverged or f"answers that are not finite after step {self.steps}"
             return -math.inf

@@ -146,14 +146,17 @@ def dealt(record: Record) -> list[str]:
 
 
 def routed(record: Record) -> list[str]:
-    head = ["ms a batch", "ours", "as a graph", "bare encoder", "as a graph", "ours ÷ bare, graphs", "`peft`", "÷ ours"]
+    head = ["ms a batch", "ours", "as a graph", "bare encoder", "as a graph", "ours ÷ bare, graphs"]
+    head += ["nothing loaded, graph", "ours ÷ that", "`peft`", "÷ ours"]
     body, judged, rows = [], [], record["rows"]
     for key, row in rows.items():
         took = row["forward"]
         value, text = ratio(took["ours, graph"], took["bare, graph"])
         theirs, said = ratio([median(took["peft"])] if "peft" in took else None, [median(took["ours, graph"])])
         line = [ms(took[name]) for name in ("ours", "ours, graph", "bare", "bare, graph")]
-        body.append([key, *line, text, ms(took.get("peft")), said])
+        empty = took.get("nothing loaded, graph")
+        none = ratio(took["ours, graph"], empty)[1] if empty else NONE
+        body.append([key, *line, text, ms(empty), none, ms(took.get("peft")), said])
         if "64 rows, 64 modules" in key:
             judged.append(Target(f"{key}: ours ÷ bare, as graphs", value, text, 1.5, False))
             if theirs is not None:
@@ -206,7 +209,8 @@ SECTIONS = {
     "routed": Section(
         "A batch of many modules",
         "BERT-base, texts of up to 64 tokens, each answered by another module; bfloat16 products. The bare encoder, and"
-        " that in `peft`, read under autocast, which leaves norms and the states between layers in float32.",
+        " that in `peft`, read under autocast, which leaves norms and the states between layers in float32; *nothing loaded*: ours with no "
+        "module, which has both in bfloat16 too.",
         routed,
     ),
     "latency": Section(
