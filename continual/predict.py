@@ -95,10 +95,13 @@ def _shared(
         own = (rows - begin[split[rows]]).split(count.tolist())
         batch = to(joined.collate(which.tolist(), own), device)
         batch.member = to_device(member[split[rows]], device)
-        [answer] = bank(model.read(batch), batch.member)
-        said = answer.head.decode(answer.logits, [None] * len(rows), torch.arange(len(rows), device=device))
-        for row, one in zip(rows.tolist(), said, strict=True):
-            found[row] = one
+        for answer in bank(model.read(batch), batch.member):
+            if not len(answer.rows):  # of a kind whose members are not asked
+                continue
+            mine = rows[answer.rows.cpu()]
+            said = answer.head.decode(answer.logits, [None] * len(mine), torch.arange(len(mine), device=device))
+            for row, one in zip(mine.tolist(), said, strict=True):
+                found[row] = one
     ends = sizes.cumsum(0).tolist()
     return [found[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
 

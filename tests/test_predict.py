@@ -67,6 +67,17 @@ def test_members_that_share_batches_answer_as_they_do_alone(
     assert len({str(said) for said in found}) > 1
 
 
+def test_a_bank_may_have_members_of_another_kind_that_are_not_asked(model: AdaptedEncoder) -> None:
+    made = [*splits("topic", 2), *splits("names", 1), *splits("degree", 1)]
+    model.load([tiny.trained(tiny.methods()[0], model, seed) for seed in range(len(made))])
+    bank = HeadBank([(head, params) for _, head, params in made])
+    asked = [(number, data) for number, (data, _, _) in enumerate(made[:2])]
+    joined = Joined.of([data for _, data in asked])
+    assert joined is not None
+    found = predict._shared(model, bank, joined, asked)
+    assert found == [predict.answers(model, bank, data, number) for number, data in asked]
+
+
 def test_what_is_not_alike_is_answered_split_by_split(model: AdaptedEncoder) -> None:
     made = [splits("topic", 1)[0], splits("names", 1)[0]]
     model.load([tiny.trained(tiny.methods()[0], model, seed) for seed in range(2)])
