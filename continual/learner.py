@@ -160,8 +160,7 @@ class Learner(pl.LightningModule):
 
     def below(self, trunk: Trunk) -> list[Below] | None:
         """For each member what the layers below all modules make of its units, where that is worth keeping."""
-        found = [trunk.below(self.model, m.request.train, m.request.recipe.epochs) for m in self.members]
-        return None if any(states is None for states in found) else cast("list[Below]", found)
+        return trunk.together(self.model, [(m.request.train, m.request.recipe.epochs) for m in self.members])
 
     def losses(self, batch: Batch) -> Tensor:
         """(N,) each member's mean loss over its own rows, penalties included; 0 for a member that has none."""

@@ -7,6 +7,7 @@ evaluation, whatever the order of training: a run that was stopped finds the sam
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Below:
 class Trunk:
     """The splits whose states are kept, the newest last, in at most ``room`` bytes.
 
-    room    a split that has no place of its own is not kept; for one that has, the oldest make way
+    room    what is asked for at once and has no place together is not kept; for what has, the oldest make way
     folder  where they lie in a file that is mapped into memory; None: in memory, where the encoder is
     """
 
@@ -49,26 +50,35 @@ class Trunk:
     kept: dict[str, Below] = field(default_factory=dict, repr=False)
 
     def below(self, model: AdaptedEncoder, data: Encoded, times: int) -> Below | None:
-        """The states of this split at ``model.lowest``, the first place of the encoder at which a module acts.
+        """``together`` of one split."""
+        found = self.together(model, [(data, times)])
+        return None if found is None else found[0]
 
-        None where it does not pay: nothing is below, or they would be computed for one reading; or there is no room.
+    def together(self, model: AdaptedEncoder, asked: Sequence[tuple[Encoded, int]]) -> list[Below] | None:
+        """Of splits that are needed at once, each read so many times: their states at ``model.lowest``, the first place
+        of the encoder at which a module acts.
+
+        None where it does not pay for all of them, nothing is below or some are read once, and where there is no room
+        for all. What was kept before does not matter: a run that was stopped reads them, or does not, as it would have.
         """
         gpu = next(model.encoder.parameters()).is_cuda
-        if model.lowest == Start(0) or (gpu and model.lowest.layer == 0):  # a GPU has half a layer sooner than states
+        if any(times < 2 for _, times in asked) or model.lowest == Start(0):
             return None
-        lengths = _lengths(model, data)
-        rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
-        key = f"{model.lowest} {model.lower} {model.stream} {rows}"
-        if key not in self.kept:
-            if times < 2:
-                return None
-            size = int(lengths.sum()) * model.width * model.stream.itemsize
-            if size > self.room:
-                return None
-            while sum(held.states.nbytes for held in self.kept.values()) + size > self.room:
-                del self.kept[next(iter(self.kept))]
-            self.kept[key] = self._computed(model, data, lengths)
-        return self.kept[key]
+        if gpu and model.lowest.layer == 0:  # it has half a layer sooner than states
+            return None
+        lengths = [_lengths(model, data) for data, _ in asked]
+        keys = [_key(model, data, own) for (data, _), own in zip(asked, lengths, strict=True)]
+        once = {key: (data, own) for key, (data, _), own in zip(keys, asked, lengths, strict=True)}
+        size = sum(int(own.sum()) for _, own in once.values()) * model.width * model.stream.itemsize
+        if size > self.room:
+            return None
+        others = [key for key in self.kept if key not in once]
+        while size + sum(self.kept[key].states.nbytes for key in others) > self.room:
+            del self.kept[others.pop(0)]
+        for key, (data, own) in once.items():
+            if key not in self.kept:
+                self.kept[key] = self._computed(model, data, own)
+        return [self.kept[key] for key in keys]
 
     def _computed(self, model: AdaptedEncoder, data: Encoded, lengths: Tensor) -> Below:
         first = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
@@ -86,6 +96,12 @@ class Trunk:
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".states") as file:  # gone by name, there while mapped
             flat = torch.from_file(file.name, shared=True, size=tokens * model.width, dtype=model.stream)
         return flat.view(tokens, model.width)
+
+
+def _key(model: AdaptedEncoder, data: Encoded, lengths: Tensor) -> str:
+    """Of all that the states of a split depend on, in an encoder that stays as it is."""
+    rows = sha256(torch.stack([data.row, lengths]).numpy().tobytes())
+    return f"{model.lowest} {model.lower} {model.stream} {rows}"
 
 
 def _lengths(model: AdaptedEncoder, data: Encoded) -> Tensor:
