@@ -15,6 +15,8 @@ from continual.report.scan import one
 from continual.typed import tuples
 
 SILENT = {"_target_": "continual.logs.none.Nothing"}
+HERE = {"devices": 1, "cache_folder": None}
+"""Of ``trainer``: in the place of what another machine may not have."""
 
 
 def reopen(folder: Path, store: Path | None = None) -> Parts:
@@ -31,7 +33,8 @@ def reopen(folder: Path, store: Path | None = None) -> Parts:
     _configuration(record)  # a run that was made in Python is said to be that, whatever the source
     if record.config["choices"]["code"] != code_digest():
         raise _another(record, ["code"])
-    return rebuilt(record, {"paths": {"runs": str(folder.parent)} | ({} if store is None else {"store": str(store)})})
+    paths = {"runs": str(folder.parent)} | ({} if store is None else {"store": str(store)})
+    return rebuilt(record, {"paths": paths, "trainer": HERE})
 
 
 def rebuilt(record: Record, changes: Mapping[str, Mapping[str, Any]]) -> Parts:

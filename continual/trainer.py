@@ -77,6 +77,11 @@ class Machine:
             raise ContinualError(f"trainer.group must be auto, or at least 1, got {self.group}")
         if self.cache < 0:
             raise ContinualError(f"trainer.cache must be 0 or more bytes, got {self.cache}")
+        if self.cache_folder is not None and not Path(self.cache_folder).is_dir():
+            raise ContinualError(
+                f"trainer.cache_folder must be a folder that is there, got {self.cache_folder}; make it, or set it to "
+                "null: what is kept then lies in memory"
+            )
         if self.log_every < 1:
             raise ContinualError(f"trainer.log_every must be at least 1, got {self.log_every}")
 

@@ -370,6 +370,15 @@ def test_a_router_is_said_to_be_left_out(command: Any, encoder: Path) -> None:
     assert "what a router makes of another order is not counted" in " ".join(ended.out.split())
 
 
+def test_a_run_of_several_gpus_and_a_folder_of_theirs_is_opened_on_one_device(command: Any, encoder: Path) -> None:
+    path = run(command, encoder) / "run.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value["config"]["trainer"] |= {"devices": 4, "cache_folder": "nowhere/at/all"}
+    path.write_text(json.dumps(value), encoding="utf-8")
+    ended = command("orders", path.parent)
+    assert ended.code == 0, ended.err
+
+
 def test_the_command_refuses_what_is_no_finished_run(command: Any, encoder: Path) -> None:
     folder = run(command, encoder)
     assert "give a finished run's folder, for example runs/ID" in command("orders", "runs").err

@@ -169,7 +169,8 @@ def test_what_a_stage_kept_serves_the_next_and_the_oldest_makes_way() -> None:
     model.load(list(first.adapters))
     one = trunk.below(model, first.train, 2)
     assert one is not None
-    assert trunk.below(model, first.train, 1) is one
+    assert trunk.below(model, first.train, 2) is one
+    assert trunk.below(model, first.train, 1) is None  # kept or not: a run that was stopped has lost what was kept
     assert trunk.below(model, second.train, 1) is None
     assert trunk.below(model, second.train, 2) is not one
     room = sum(len(unit) for unit in second.train.inputs) * model.width * 4
@@ -178,6 +179,26 @@ def test_what_a_stage_kept_serves_the_next_and_the_oldest_makes_way() -> None:
     assert small.below(model, second.train, 2) is not None
     assert [below.states.nbytes for below in small.kept.values()] == [room]
     assert Trunk(room - 1).below(model, second.train, 2) is None
+
+
+def test_what_a_group_reads_at_once_has_room_together_or_nothing_of_it_is_kept() -> None:
+    model = tiny.adapted()
+    request = asked(model)
+    model.load(list(request.adapters))
+    sizes = [sum(len(unit) for unit in split.inputs) * model.width * 4 for split in (request.train, request.valid)]
+    both = [(request.train, 2), (request.valid, 2)]
+    tight = Trunk(sum(sizes) - 1)
+    assert tight.together(model, both) is None
+    assert not tight.kept
+    assert tight.together(model, [(request.train, 2), (request.valid, 1)]) is None
+    roomy = Trunk(sum(sizes))
+    found = roomy.together(model, both)
+    assert found is not None
+    assert [below.states.nbytes for below in found] == sizes
+    assert list(roomy.kept.values()) == found
+    one = Trunk(sizes[0]).together(model, [(request.train, 2)] * 3)  # other seeds of one task: the same states
+    assert one is not None
+    assert one[0] is one[1] is one[2]
 
 
 @pytest.mark.parametrize("method", [UPPER, LAST], ids=str)
@@ -206,9 +227,13 @@ def test_of_images_every_token_is_kept() -> None:
         assert torch.equal(model.read(replace(batch, below=kept)).tokens, model.read(batch).tokens)
 
 
-def test_a_negative_room_is_refused() -> None:
+def test_a_negative_room_and_a_folder_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ContinualError, match=r"trainer\.cache must be 0 or more bytes, got -1"):
         Machine(cache=-1)
+    with pytest.raises(
+        ContinualError, match=r"trainer\.cache_folder must be a folder that is there, got .*no; make it"
+    ):
+        Machine(cache_folder=str(tmp_path / "no"))
 
 
 def test_networks_of_all_layers_act_before_all() -> None:

@@ -16,7 +16,7 @@ from continual.board.rules import Job, Rules
 from continual.board.sound import ledger
 from continual.drive import run_stream
 from continual.errors import ContinualError
-from continual.reopen import rebuilt
+from continual.reopen import HERE, rebuilt
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def verify(rules: Rules, row: Row, job: Job) -> Verdict:
     record, values = row.runs[job].record, row.values
     with TemporaryDirectory(prefix="continual-verify-") as folder:
         paths = {name: str(Path(folder) / name) for name in ("runs", "store")}
-        parts = rebuilt(record, {"paths": paths, "trainer": {"accelerator": "auto", "devices": 1}})
+        parts = rebuilt(record, {"paths": paths, "trainer": {**HERE, "accelerator": "auto"}})
         other = parts.choices["code"] != record.code
         if other and rules.code is not None:
             raise ContinualError(

@@ -127,9 +127,10 @@ def test_one_raised_number_neither_widens_its_own_reach_nor_holds_because_the_ne
     assert (found.same, found.holds) == (False, holds)
 
 
-def test_a_run_of_two_gpus_is_made_again_on_what_is_there(board: Board) -> None:
+def test_a_run_of_two_gpus_and_a_folder_of_theirs_is_made_again_on_what_is_there(board: Board) -> None:
     row, job = board.standings[0].row, (0, "0")
-    config = {**first(board).config, "trainer": {**first(board).config["trainer"], "accelerator": "gpu", "devices": 2}}
+    theirs = {"accelerator": "gpu", "devices": 2, "cache_folder": "nowhere/at/all"}
+    config = {**first(board).config, "trainer": {**first(board).config["trainer"], **theirs}}
     entry = replace(row.runs[job], record=first(board).model_copy(update={"config": config}))
     assert verify(board.rules, replace(row, runs={**row.runs, job: entry}), job).holds
 
