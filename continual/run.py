@@ -85,7 +85,7 @@ def _opening(session: Session) -> str:
     parts = session.parts
     what = f"run {parts.run_id}: {parts.stream.name} ({counted(len(parts.stream.tasks), 'task')})"
     how = f"{parts.strategy_name} {parts.choices['method'][0]} on {parts.encoder.name}, seed {parts.seed}"
-    done = f"; goes on behind {len(session.journal)} stored modules" if session.journal else ""
+    done = f"; goes on behind {counted(len(session.journal), 'stored module')}" if session.journal else ""
     return f"{what}, {how}{done}"
 
 

@@ -24,7 +24,7 @@ from continual.method.base import AttentionMethod, Params, Spread, layers_in
 
 NAME = "continual"
 PLANNED = torch.backends.cuda.cudnn_sdp_enabled()
-"""Whether torch was free to choose cuDNN's attention when this process began; who forbade it is obeyed."""
+"""Whether torch was free to choose cuDNN's attention when this file was imported; who forbade it before is obeyed."""
 
 
 class AttentionSite(Holder):
