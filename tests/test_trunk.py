@@ -217,6 +217,17 @@ def test_networks_of_all_layers_act_before_all() -> None:
     assert model.lowest == Start(0)
 
 
+@pytest.mark.parametrize("first", ["prompt", "prefix_mlp"])
+def test_what_acts_before_all_layers_is_not_left_out_beside_a_module_at_the_norm_of_the_first(first: str) -> None:
+    model, method = tiny.adapted("bert"), named("bundle", {"methods": {first: {"length": 3}, "bottleneck": {}}})
+    model.load([tiny.trained(method, model, 0)])
+    assert model.lowest == Start(0)
+    model.load([tiny.trained(named(first, {}), model, 0), tiny.trained(Bottleneck(), model, 1)])
+    assert model.lowest == Start(0)
+    plain, kept = learned(method, Machine(cache=0)), learned(method)
+    assert all(torch.equal(tensors(kept)[name], tensor) for name, tensor in tensors(plain).items())
+
+
 @torch.no_grad()
 def test_states_of_one_precision_are_not_read_in_another() -> None:
     """Weights that change are left to autocast, whose states between layers are float32; other modules' are not."""

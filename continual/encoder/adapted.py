@@ -80,11 +80,12 @@ class AdaptedEncoder(Rack):
         """
         if "*" in self.arch.layers:  # its layers are one and the same
             return Start(0)
-        acting = [address for address, site in self._holders() if site.stacks]
-        layer = lowest([*acting, *self.deltas], len(tuple(layers_of(self.encoder, self.arch))))
-        here, norm = {address for address in acting if address.startswith(f"{layer}/")}, self.arch.sites["ffn_norm"]
-        ends = norm.how == "norm" and here <= {f"{layer}/ffn_norm", f"{layer}/ffn_post"}
-        return Start(layer, norm.path if here and ends and not self.deltas else "")
+        acting = [*(address for address, site in self._holders() if site.stacks), *self.deltas]
+        layers = len(tuple(layers_of(self.encoder, self.arch)))
+        layer, norm = lowest(acting, layers), self.arch.sites["ffn_norm"]
+        here = {name for name in acting if lowest([name], layers) == layer}  # in layer 0 prompts and the like too
+        ends = norm.how == "norm" and here and here <= {f"{layer}/ffn_norm", f"{layer}/ffn_post"}
+        return Start(layer, norm.path if ends else "")
 
     def forward(self, batch: Batch, noise_seed: Tensor | None = None) -> Tensor:
         """(U, T, d) last hidden states. ``noise_seed`` (U,) turns the adapters' dropout on, row by row."""
