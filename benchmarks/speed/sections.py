@@ -209,8 +209,8 @@ SECTIONS = {
     "routed": Section(
         "A batch of many modules",
         "BERT-base, texts of up to 64 tokens, each answered by another module; bfloat16 products. The bare encoder, and"
-        " that in `peft`, read under autocast, which leaves norms and the states between layers in float32; *nothing loaded*: ours with no "
-        "module, which has both in bfloat16 too.",
+        " that in `peft`, read under autocast, which leaves norms and the states between layers in float32; *nothing "
+        "loaded*: ours with no module, which has both in bfloat16 too.",
         routed,
     ),
     "latency": Section(
