@@ -57,7 +57,7 @@ def prototypes_beat_naive(sweep: Sweep) -> Found:
 
 
 def routed_reaches_prototypes(sweep: Sweep) -> Found:
-    """By the better of the routers that were tried."""
+    """By the better of two routers: the second was added when the first, the default, had fallen short."""
     routed, alone = (
         {name: value for name in names if (value := average(told_nothing, sweep.get(name, []))) is not None}
         for names in (ROUTED, PROTOTYPES)

@@ -48,6 +48,11 @@ def render(folder: Path) -> str:
     rows = [line for name, sweep in sorted(found.items()) for line in expectations.rows(name, sweep, by_class(sweep))]
     if rows:
         parts += ["## Expectations", table(["sweep", "expected", "holds", "measured"], rows)]
+    if any("routed_learned" in sweep for sweep in found.values()):
+        parts.append(
+            "routed_learned was added when routed, with the default router, had fallen short of the prototypes; it has as "
+            "many random features as ranpac."
+        )
     why = [
         line
         for name, sweep in sorted(found.items())
