@@ -50,8 +50,8 @@ def render(folder: Path) -> str:
         parts += ["## Expectations", table(["sweep", "expected", "holds", "measured"], rows)]
     if any("routed_learned" in sweep for sweep in found.values()):
         parts.append(
-            "routed_learned was added when routed, with the default router, had fallen short of the prototypes; it has as "
-            "many random features as ranpac."
+            "routed_learned was added when routed, with the default router, had fallen short of the prototypes; it has "
+            "as many random features as ranpac."
         )
     why = [
         line
