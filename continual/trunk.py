@@ -64,7 +64,7 @@ class Trunk:
         gpu = next(model.encoder.parameters()).is_cuda
         if any(times < 2 for _, times in asked) or model.lowest == Start(0):
             return None
-        if gpu and model.lowest.layer == 0:  # it has half a layer sooner than states
+        if gpu and model.lowest.layer == 0:  # it has run that layer sooner than a batch of states is put together
             return None
         lengths = [_lengths(model, data) for data, _ in asked]
         keys = [_key(model, data, own) for (data, _), own in zip(asked, lengths, strict=True)]

@@ -95,6 +95,7 @@ def test_the_lowest_place_is_that_of_whatever_acts() -> None:
         (LAST, Start(1, norm)),
         (Bottleneck(layers="1-", targets=("ffn_norm", "ffn_post")), Start(1, norm)),
         (Bottleneck(layers="1-", targets=("attn_norm", "ffn_norm")), Start(1)),
+        (Bottleneck(layers="1-", targets=("ffn_out", "ffn_norm")), Start(1)),
         (Bottleneck(), Start(0, norm)),
         (Full(layers="1-"), Start(1)),
         (Full(), Start(0)),
