@@ -175,9 +175,9 @@ def unflatten(tensors: Mapping[str, Tensor]) -> dict[str, Params]:
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """Over names, types, shapes and bytes, in the order of the names."""
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         parts.append(canonical([name, str(tensor.dtype), list(tensor.shape)]))
-        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().data)  # not copied
     return sha256(*parts)

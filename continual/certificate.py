@@ -1,12 +1,15 @@
 """The isolation certificate: what a stage stored is, to the bit, what it was, and answers as it did, ever after.
 
 ``certificate.jsonl`` in the run's folder is only appended to: the encoder's tensors are entered before the first
-training, each module when it is new, and both are compared with what is there after every later stage.
+training, each module when it is new, and both are compared with what is there after every later training of the stream
+and at the end of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -30,20 +33,19 @@ FILE = "certificate.jsonl"
 def enter(session: Session) -> None:
     """Before the first training: the frozen encoder, as it was loaded. A run that goes on finds it entered."""
     if not any("encoder" in line for line in read_lines(session.folder / FILE)):
-        append_line(session.folder / FILE, {"encoder": _digests(weights_of(session.model.encoder))})
+        append_line(session.folder / FILE, {"encoder": _weights(session)})
 
 
 def certify(session: Session, index: int) -> None:
-    """``prove`` after a task, once: of it and those before, though more may have been learned with it."""
-    tasks = session.parts.stream.tasks
-    if not any(line.get("proven") == tasks[index].name for line in read_lines(session.folder / FILE)):
-        prove(session, tasks[index].name, index + 1)
+    """``prove`` after a task, once; of tasks that were learned together after the last: nothing is trained between."""
+    stage = session.parts.stream.tasks[index].name
+    together = session.kept(f"learn/{index + 1}") is not None
+    if not together and not any(line.get("proven") == stage for line in read_lines(session.folder / FILE)):
+        prove(session, stage)
 
 
-def prove(session: Session, stage: str, tasks: int | None = None) -> None:
+def prove(session: Session, stage: str) -> None:
     """After a stage: compare the encoder and every module that was entered with what they are now; enter what is new.
-
-    ``tasks``: of the first so many; None: of all.
 
     Of each module of the stream: the digest of each of its tensors and of its head's, as the store has them, and one
     of the logits, bit for bit, of ``evaluate.probe`` training rows of its task by it and its own head. On another
@@ -58,7 +60,7 @@ def prove(session: Session, stage: str, tasks: int | None = None) -> None:
     try:
         _encoder(session, lines)
         count = 0
-        for index, task in enumerate(session.parts.stream.tasks[:tasks]):
+        for index, task in enumerate(session.parts.stream.tasks):
             if (kept := session.good(index)) is not None:
                 found = _entry(session, kept, task, lines)
                 if (task.name, canonical(found["on"])) not in known:
@@ -92,7 +94,7 @@ def summary(session: Session) -> Certificate | None:
 def _encoder(session: Session, lines: list[dict[str, Any]]) -> None:
     session.model.mix(None)
     session.model.load([])
-    found = _digests(weights_of(session.model.encoder))
+    found = _weights(session)
     before = next(line["encoder"] for line in lines if "encoder" in line)
     if changed := _changed(before, found):
         raise IsolationError(f"the frozen encoder {session.parts.encoder.name} changed in {changed}")
@@ -147,8 +149,15 @@ def _named(tensors: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> dict[st
     return _digests(tensors) | _digests({f"head/{name}": tensor for name, tensor in head.items()})
 
 
-def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: tensors_digest({name: tensor}) for name, tensor in tensors.items()}
+def _digests(tensors: Mapping[str, Tensor], take: Callable[..., Iterable[str]] = map) -> dict[str, str]:
+    """``take``: how they are gone through."""
+    return dict(zip(tensors, take(lambda name: tensors_digest({name: tensors[name]}), tensors), strict=True))
+
+
+def _weights(session: Session) -> dict[str, str]:
+    """Of the frozen encoder; hashing its hundreds of megabytes needs no lock of Python's."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return _digests(weights_of(session.model.encoder), pool.map)
 
 
 def _setting(session: Session) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class Evaluate:
             all that forward transfer asks for, in T cells and not T²/2 · "none": they are skipped
     reuse   a cell is taken from the ledger where module, head, data and encoder are the same; False forwards every cell
     shots   training rows per class that the class means are made of
-    probe   training rows of each task whose logits are compared after every later stage (``certificate.py``); 0: only
-            the stored tensors and the encoder's are
+    probe   training rows of each task whose logits are compared after every later training (``certificate.py``); 0:
+            only the stored tensors and the encoder's are
     """
 
     unseen: Literal["ncm", "next", "none"] = "ncm"

@@ -25,7 +25,7 @@ def canonical(value: Any) -> bytes:
     return text.encode("utf-8")
 
 
-def sha256(*parts: bytes) -> str:
+def sha256(*parts: bytes | memoryview) -> str:
     """Hex digest of the parts, each with its length before it, so that ("ab", "c") and ("a", "bc") differ."""
     h = hashlib.sha256()
     for part in parts:

@@ -15,6 +15,7 @@ from continual.certificate import FILE
 from continual.errors import ContinualError, IsolationError
 from continual.evaluate import Evaluate
 from continual.report.record import Certificate
+from continual.session import Session
 from continual.store import Store
 from continual.trainer import Machine
 from tests import running
@@ -25,6 +26,10 @@ LAYER = "1/ffn_norm/down"
 def journal(root: Path) -> list[dict[str, Any]]:
     [path] = (root / "runs").glob(f"*/{FILE}")
     return running.lines(path)
+
+
+def proven(root: Path) -> list[tuple[str, int]]:
+    return [(line["proven"], line["modules"]) for line in journal(root) if "proven" in line]
 
 
 def flip(root: Path, task: str, file: str = "adapter.safetensors", name: str = LAYER) -> None:
@@ -59,23 +64,36 @@ def test_each_module_is_entered_once_and_compared_after_every_later_stage(tmp_pa
     record = running.run(tmp_path)
     lines = journal(tmp_path)
     assert [line["task"] for line in lines if "task" in line] == ["toy-0", "toy-1", "toy-2"]
-    assert [(line["proven"], line["modules"]) for line in lines if "proven" in line] == [
-        ("toy-0", 1),
-        ("toy-1", 2),
-        ("toy-2", 3),
-        ("the last stage", 3),
-    ]
+    assert proven(tmp_path) == [("toy-0", 1), ("toy-1", 2), ("toy-2", 3), ("the last stage", 3)]
     assert record.certificate is not None
     assert (record.certificate.stages, record.certificate.comparisons, record.certificate.rows) == (4, 1 + 2 + 3, 8)
     assert record.certificate == Certificate.model_validate(record.certificate.model_dump(mode="json"))
 
 
-def test_of_tasks_learned_together_each_is_entered_in_its_own_turn(tmp_path: Path) -> None:
+def test_tasks_that_were_learned_together_are_proven_once_after_the_last_of_them(tmp_path: Path) -> None:
     record = running.run(tmp_path, machine=Machine(group=8))
-    proven = [(line["proven"], line["modules"]) for line in journal(tmp_path) if "proven" in line]
-    assert proven == [("toy-0", 1), ("toy-1", 2), ("toy-2", 3), ("the last stage", 3)]
+    assert proven(tmp_path) == [("toy-2", 3), ("the last stage", 3)]
     assert record.certificate is not None
-    assert record.certificate.comparisons == 1 + 2 + 3
+    assert (record.certificate.stages, record.certificate.comparisons) == (2, 3)
+
+
+def test_a_group_that_was_killed_in_the_midst_of_being_stored_is_proven_before_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, calls = Session.keep, []
+
+    def killed(*arguments, **more):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return keep(*arguments, **more)
+
+    monkeypatch.setattr(Session, "keep", killed)
+    with pytest.raises(KeyboardInterrupt):
+        running.run(tmp_path, machine=Machine(group=8))
+    assert proven(tmp_path) == []
+    running.run(tmp_path, machine=Machine(group=8))
+    assert proven(tmp_path) == [("toy-1", 2), ("toy-2", 3), ("the last stage", 3)]
 
 
 @pytest.mark.parametrize(("file", "name"), [("adapter.safetensors", LAYER), ("head.safetensors", "weight")])
