@@ -22,8 +22,8 @@ from continual.types import Batch
 log = logging.getLogger(__name__)
 
 WARM = 2
-"""Calls of a shape that run as they are before it is captured: libraries choose their kernels, buffers get their
-places. A shape that comes as seldom is not worth capturing."""
+"""Calls of the first shape that run as they are before it is captured: libraries choose their kernels, buffers get
+their places. Of a later shape one is enough: its own kernels are loaded then."""
 
 _CAPTURING = threading.Lock()
 """One capture at a time in a process, whatever the devices are (``dealt.py``): to begin one frees what is cached on all
@@ -40,7 +40,7 @@ class _Recorded:
 
 
 class Captured:
-    """``call(batch, *more)`` with the same effects and result, from a shape's third call on in one launch.
+    """``call(batch, *more)`` with the same effects and result, from a shape's second or third call on in one launch.
 
     ``call`` must be work of the device alone: no value may be read, and no tensor come from the host. It keeps nothing
     of what it is given; its result is the next call's when that is made.
@@ -78,7 +78,7 @@ class Captured:
         for tensor in given:
             tensor.record_stream(self._stream)
         self._seen[form] = self._seen.get(form, 0) + 1
-        if self._seen[form] <= WARM or self._given_up:
+        if self._seen[form] <= (1 if self._recorded else WARM) or self._given_up:
             return self._call(batch, *more)
         if (recorded := self._capture(batch, more)) is None:
             return self._call(batch, *more)

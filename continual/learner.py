@@ -62,7 +62,7 @@ class Learner(pl.LightningModule):
         first = self.requests[0].head
         alike = all(r.head.path() == first.path() and r.train.alone for r in self.requests)
         ruled = any(r.stage is not None and type(r.strategy).rule is not Strategy.rule for r in self.requests)
-        return alike and len(self.bank.groups) == 1 and not ruled and not self.frozen and not self.model.deltas
+        return alike and len(self.bank.groups) == 1 and not ruled and not self.model.deltas
 
     def index_of(self, member: Member) -> int | None:
         """The member to route rows to; None where there is one only."""

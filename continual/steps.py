@@ -81,6 +81,7 @@ class Steps(Dataset[Batch]):
         units = [(turn.member.index, turn.member.request.train.units(turn.rows)[0]) for turn in turns]
         if self.pooled is not None:
             batch.pooled = torch.cat([self.pooled[index][own] for index, own in units])
+            batch.inputs, batch.mask, batch.segment = batch.inputs[:, :0], None, None  # nobody reads them
         elif self.below is not None:
             length = int(batch.mask.shape[1]) if batch.mask is not None else int(self.below[0].first[1])
             batch.below = torch.cat([self.below[index].take(own, length) for index, own in units])

@@ -59,6 +59,7 @@ class Group(nn.Module):
         self.register_buffer("sizes", torch.tensor([self._size(shape) for shape in self.shapes]), persistent=False)
         self._widened: tuple[str, ...] = ()
         self._cast: wide.Wide | None = None
+        self._ready: tuple[object, Params] | None = None
 
     def _size(self, shape: Mapping[str, torch.Size]) -> int:
         sized = getattr(self.method, "sized", None)
@@ -108,9 +109,6 @@ class Group(nn.Module):
     @property
     def _method(self) -> Method:
         return cast(Method, self.method)  # not checked: these are inner loops, and compiled
-
-    def params(self, slot: Tensor) -> Params:
-        return {name: tensor[slot] for name, tensor in self.stack.items()}
 
     def only(self) -> Params:
         """Of the first slot; of a lone one as views, whose gradients need no copy."""
@@ -168,23 +166,35 @@ class Group(nn.Module):
 
     def routed(self, x: Tensor, y: Tensor, member: Tensor, blocks: Blocks | None = None) -> Tensor:
         """Each row with its own slot; a row whose member is not in this group gets delta 0."""
+        delta, stack = self._routed(y.device.type)
         whole = len(self.owners) == len(self.slot)
         if blocks is not None and whole:
-            return blocks.apply(self._method.delta, self._factors(y.device.type), x, y)
+            return blocks.apply(delta, stack, x, y)
         slot = self.slot[member]
         if whole:
-            return vmap(self._method.delta)(self.params(slot), x, y)
+            return vmap(delta)({name: tensor[slot] for name, tensor in stack.items()}, x, y)
         # Rows of absent members pass through slot 0: as zeros, for a NaN of theirs would reach that slot's gradient.
-        here = (slot >= 0)[:, None, None]
+        here, slot = (slot >= 0)[:, None, None], slot.clamp_min(0)
         x, y = torch.where(here, x, 0.0), torch.where(here, y, 0.0)
-        return torch.where(here, vmap(self._method.delta)(self.params(slot.clamp_min(0)), x, y), 0.0)
+        own = {name: tensor[slot] for name, tensor in stack.items()}
+        return torch.where(here, vmap(delta)(own, x, y), 0.0)
 
-    def _factors(self, device: str) -> Params:
-        """All slots; of a low-rank method in the precision of its products: in ``vmap`` autocast forgets the bias."""
+    def _routed(self, device: str) -> tuple[Callable[[Params, Tensor, Tensor], Tensor], Params]:
+        """How a slot makes its delta, and all slots; of a low-rank method in the precision of its products.
+
+        In ``vmap`` autocast forgets the bias. Frozen slots are made ready once: a batch in which each text has a module
+        of its own reads all their numbers.
+        """
         if not self._low or not torch.is_autocast_enabled(device):
-            return self.every()
+            return self._method.delta, self.every()
         dtype = torch.get_autocast_dtype(device)
-        return {name: t.to(dtype) if t.dim() > 1 else t for name, t in self.stack.items()}
+        if self.train_slots:
+            return self._method.delta, {name: t.to(dtype) if t.dim() > 1 else t for name, t in self.stack.items()}
+        method = cast(LowRank, self.method)
+        stamp = (dtype, *((t.data_ptr(), t.is_inference() or t._version, t.shape) for t in self.stack.values()))
+        if self._ready is None or self._ready[0] != stamp:
+            self._ready = stamp, wide.ready(method, self.every(), dtype)
+        return wide.delta(method), self._ready[1]
 
     def opening(self, x: Tensor, y: Tensor, mask: Tensor | None, member: Tensor | None) -> Tensor:
         """(B, 1, gates): how far the gates of a lone adapter, or of each row's own, are open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from continual.adapter import EMBEDDING, SHARED, WEIGHTS, Adapter, Params
@@ -104,7 +105,7 @@ class Rack(nn.Module):
                 learns = index in train and name not in fixed
                 self.deltas[name] = nn.Parameter(tensor.clone()[None], requires_grad=learns)
         self.loaded, self.mixed = tuple(adapters), False
-        self.to(device)
+        self._place(device)
 
     def add(self, adapter: Adapter) -> int:
         """Load one more beside those that are, which are all frozen then; its number among them.
@@ -126,9 +127,15 @@ class Rack(nn.Module):
             self.load(before)
             raise
         self.loaded = (*before, adapter)
-        for _, site in self._holders():
-            site.groups.to(device)
+        self._place(device)
         return len(before)
+
+    def _place(self, device: torch.device) -> None:
+        """What is loaded goes to where the encoder is; to walk through the encoder for it would take longer."""
+        for _, site in self._holders():
+            if site.stacks:
+                site.groups.to(device)
+        self.deltas.to(device)
 
     def _added(self, adapter: Adapter) -> bool:
         """Whether every site had a place for it."""

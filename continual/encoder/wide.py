@@ -1,15 +1,20 @@
-"""The slots of a low-rank group side by side: what rank space asks of all of them at once."""
+"""The slots of a low-rank group as other code reads them: side by side for rank space, one by one for routing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
 from continual.method.base import LowRank, Params
+
+
+UP, BIAS = "U", "b"
+"""Of a slot that is ``ready``; no method calls a parameter so."""
 
 
 class Wide(NamedTuple):
@@ -36,6 +41,20 @@ class Wide(NamedTuple):
             return Wide({name: tensor.to(dtype) for name, tensor in self.coded.items()}, self.up.to(dtype), bias)
 
 
+def ready(method: LowRank, stack: Params, dtype: torch.dtype) -> Params:
+    """Frozen slots as routing reads them: what ``code`` asks for, U and b, each with the N slots first, in ``dtype``."""
+    with torch.inference_mode(False), torch.no_grad():
+        made = {**{name: stack[name] for name in method.coded}, UP: vmap(lambda p: method.up(p)[0])(stack)}
+        if _biased(method, stack):
+            made[BIAS] = vmap(lambda p: method.up(p)[1])(stack)
+        return {name: tensor.to(dtype) for name, tensor in made.items()}
+
+
+def delta(method: LowRank) -> Callable[[Params, Tensor, Tensor], Tensor]:
+    """code · Uᵀ + b of one slot of ``ready``, on (…, T, d_in) and (…, T, d_out)."""
+    return lambda p, x, y: F.linear(method.code(p, x, y), p[UP], p.get(BIAS))
+
+
 def named(method: LowRank, tensors: Mapping[str, Tensor]) -> Wide:
     """What ``tensors`` gave."""
     return Wide({name: tensors[f"coded_{name}"] for name in method.coded}, tensors["up"], tensors.get("bias"))
@@ -45,5 +64,8 @@ def widened(method: LowRank, stack: Params) -> Wide:
     """Of stacked parameters, each with the N slots as its first axis."""
     coded = {name: stack[name].flatten(0, 1) for name in method.coded}
     up = vmap(lambda p: method.up(p)[0])(stack).transpose(1, 2).flatten(0, 1)
-    biased = method.up({name: tensor[0] for name, tensor in stack.items()})[1] is not None
-    return Wide(coded, up, vmap(lambda p: method.up(p)[1])(stack) if biased else None)
+    return Wide(coded, up, vmap(lambda p: method.up(p)[1])(stack) if _biased(method, stack) else None)
+
+
+def _biased(method: LowRank, stack: Params) -> bool:
+    return method.up({name: tensor[0] for name, tensor in stack.items()})[1] is not None

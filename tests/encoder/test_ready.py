@@ -1,0 +1,93 @@
+"""In a low precision each text with its own module reads slots that were made ready once, and never old ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from continual import folder
+from continual.encoder import wide
+from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.site import Site
+from continual.method import named
+from continual.method.base import LowRank
+from tests import tiny
+
+LOW_RANK = [name for name in folder.names("continual.method") if isinstance(named(name, {}), LowRank)]
+
+
+def modules(model: AdaptedEncoder, name: str, count: int):
+    return [tiny.trained(named(name, {}), model, n) for n in range(count)]
+
+
+def asked(model: AdaptedEncoder, members: list[int]) -> Tensor:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        return model(replace(tiny.batch(), member=torch.tensor(members))).float()
+
+
+def low(model: AdaptedEncoder) -> Tensor:
+    """Of the one module that is loaded."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        return model(tiny.batch()).float()
+
+
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows whenever slots are made ready."""
+    calls: list[int] = []
+    ready = wide.ready
+    monkeypatch.setattr(wide, "ready", lambda *given: (calls.append(1), ready(*given))[1])
+    return calls
+
+
+@pytest.mark.parametrize("name", LOW_RANK)
+def test_each_row_is_answered_as_by_its_module_alone(name: str) -> None:
+    model = tiny.adapted()
+    loaded, rows = modules(model, name, 3), len(tiny.batch().inputs)
+    members = [(n + 1) % 3 for n in range(rows)]
+    model.load(loaded)
+    together = asked(model, members)
+    alone = []
+    for module in loaded:
+        model.load([module])
+        alone.append(low(model))
+    wanted = torch.stack([alone[member][row] for row, member in enumerate(members)])
+    assert tiny.gap(together, wanted) < 0.02
+    assert tiny.gap(torch.stack([alone[0][row] for row in range(rows)]), wanted) > 0.05
+
+
+def test_they_are_made_ready_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = tiny.adapted(), made(monkeypatch)
+    model.load(modules(model, "lora", 2))
+    first = asked(model, [0, 1] * (len(tiny.batch().inputs) // 2))
+    sites = sum(len(site.stacks) for site in model.sites.values() if isinstance(site, Site))
+    assert len(calls) == sites > 0
+    assert torch.equal(asked(model, [0, 1] * (len(tiny.batch().inputs) // 2)), first)
+    assert len(calls) == sites
+
+
+def test_one_more_module_and_a_number_that_changed_are_read() -> None:
+    model = tiny.adapted()
+    loaded, rows = modules(model, "bottleneck", 3), len(tiny.batch().inputs)
+    model.load(loaded[:2])
+    old = asked(model, [1] * rows)
+    assert model.add(loaded[2]) == 2
+    new = asked(model, [2] * rows)
+    model.load(loaded)
+    assert torch.equal(asked(model, [2] * rows), new)
+    assert torch.equal(asked(model, [1] * rows), old)
+    with torch.no_grad():
+        for site in model.sites.values():
+            for group in site.stacks if isinstance(site, Site) else ():
+                group.stack["up"][1].zero_()
+    assert not torch.equal(asked(model, [1] * rows), old)
+    assert torch.equal(asked(model, [2] * rows), new)
+
+
+def test_slots_that_learn_are_read_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = tiny.adapted(), made(monkeypatch)
+    model.load(modules(model, "lora", 2), train=[0, 1])
+    asked(model, [0, 1] * (len(tiny.batch().inputs) // 2))
+    assert not calls
