@@ -30,8 +30,13 @@ from continual.progress import Progress
 from continual.request import Learn, Learned, Recipe
 from continual.trainer import Machine, learn
 
-CASES = {"minilm 16x64": ("minilm", 16, 64, 200), "bert-base 16x64": ("bert-base", 16, 64, 80)}
-"""Encoder, rows of each module's step, tokens, steps of an epoch."""
+CASES = {
+    "minilm 16x64": ("minilm", 16, 64, 200),
+    "bert-base 16x64": ("bert-base", 16, 64, 80),
+    "minilm 16x64, long": ("minilm", 16, 64, 1000),
+    "bert-base 16x64, long": ("bert-base", 16, 64, 300),
+}
+"""Encoder, rows of each module's step, tokens, steps of an epoch. Of a long training start and end are a small part."""
 MODULES, EPOCHS = 64, 3
 CHECKED = 4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.func import vmap
 
 from continual.method.base import LowRank, Params
-
 
 UP, BIAS = "U", "b"
 """Of a slot that is ``ready``; no method calls a parameter so."""
@@ -42,11 +41,11 @@ class Wide(NamedTuple):
 
 
 def ready(method: LowRank, stack: Params, dtype: torch.dtype) -> Params:
-    """Frozen slots as routing reads them: what ``code`` asks for, U and b, each with the N slots first, in ``dtype``."""
+    """Frozen slots as routing reads them, in ``dtype``: what ``code`` asks for, U and b, all with the N slots first."""
     with torch.inference_mode(False), torch.no_grad():
         made = {**{name: stack[name] for name in method.coded}, UP: vmap(lambda p: method.up(p)[0])(stack)}
         if _biased(method, stack):
-            made[BIAS] = vmap(lambda p: method.up(p)[1])(stack)
+            made[BIAS] = vmap(lambda p: cast(Tensor, method.up(p)[1]))(stack)
         return {name: tensor.to(dtype) for name, tensor in made.items()}
 
 
