@@ -15,9 +15,9 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,18 @@ LONG = 1000
 """Steps of a training in which its few shapes come so often that kernels planned for each of them pay."""
 Answers = Callable[..., list[Learned]]
 """``trainer.learn``, or what stands for it."""
+
+
+@contextmanager
+def _one_core(devices: Sequence[torch.device]) -> Iterator[None]:
+    """Beside GPUs a thread of this process works on one core: of the few thousand numbers of a batch it goes through
+    all before others are awake, and where the cores have other work too it would wait for them in every operation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if devices[0].type == "cuda" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ class Dealt:
         """Raises what the first part that failed raised; the others end at their next step."""
         parts = deal(requests, len(self.devices))
         try:
-            with kernels(planned=max(map(_steps, requests)) >= LONG):
+            with kernels(planned=max(map(_steps, requests)) >= LONG), _one_core(self.devices):
                 answers = self._answers([[requests[i] for i in part] for part in parts], progress)
         finally:
             if self.machine.devices > 1:

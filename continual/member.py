@@ -71,9 +71,11 @@ class Member:
     @property
     def padding(self) -> float:
         """Tokens of its batches with what fills them up, over those of its texts."""
-        data = self.request.train
-        lengths = [data.packed.lengths[data.units(rows)[0]] for rows in self.batches]
-        return sum(len(own) * int(own.max()) for own in lengths) / sum(int(own.sum()) for own in lengths)
+        data, sizes = self.request.train, torch.tensor([len(rows) for rows in self.batches])
+        units, row = data.units(torch.cat(self.batches))
+        lengths, batch = data.packed.lengths[units], torch.arange(len(sizes)).repeat_interleave(sizes)[row]
+        widest = torch.zeros_like(sizes).scatter_reduce(0, batch, lengths, "amax")
+        return int((batch.bincount(minlength=len(sizes)) * widest).sum()) / int(lengths.sum())
 
     def parameters(self) -> list[Own]:
         """All of the member's own, those of the module first, in the same order at every task of a run."""

@@ -402,3 +402,26 @@ def test_a_trainer_is_told_the_device_of_its_thread_and_frees_no_memory_of_its_n
         assert freed == wanted
     trainer.free(Machine("gpu", devices=2))
     assert freed == ["cache"]
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("cuda", 1), ("cpu", 2)])
+def test_beside_a_gpu_the_host_works_on_one_core_and_as_before_when_it_is_done(
+    model: AdaptedEncoder, device: str, wanted: int
+) -> None:
+    seen: list[int] = []
+    before = torch.get_num_threads()
+
+    def failing(*_: Any) -> list[Learned]:
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        seen.append(torch.get_num_threads())
+        raise ContinualError("no")
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ContinualError, match="no"):
+            Dealt(model, Machine(), failing, [torch.device(device)])([ask(model, LoRA())], tiny.QUIET)
+        assert (seen, torch.get_num_threads()) == ([wanted, wanted], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -352,3 +352,16 @@ def test_padding_is_reported(model: AdaptedEncoder) -> None:
     assert learned.padding == pytest.approx((16 * 4 + 16 * 12 + 16 * 12) / (24 * 4 + 24 * 12))
     [even] = tiny.train(model, request)
     assert even.padding == 1.0
+
+
+def test_padding_counts_all_units_of_a_row_and_each_batch_by_its_own_longest(model: AdaptedEncoder) -> None:
+    request = ask(model, LoRA(), 3, batch_size=7, epochs=2)
+    cut = tuple(unit[: 2 + (5 * i) % 9] for i, unit in enumerate(request.train.inputs))
+    first = torch.arange(0, len(cut) + 1, 2)  # two units a row
+    data = replace(request.train, inputs=cut, first=first, wanted=request.train.wanted[: len(first) - 1])
+    [member] = Learner(model, [replace(request, train=data)]).members
+    filled = real = 0
+    for rows in member.batches:
+        own = [len(cut[unit]) for row in rows.tolist() for unit in (2 * row, 2 * row + 1)]
+        filled, real = filled + len(own) * max(own), real + sum(own)
+    assert member.padding == filled / real > 1
