@@ -14,6 +14,12 @@ from learned import Learning, learning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "RESULTS.md"
+SHARE = 0.25
+RECOMPUTING = ((False, False), (True, True), (True, False))
+BESIDE_FULL = (
+    f"Asked: {SHARE:.0%} at most; what is above is bold. Where both recompute, more than half of a bottleneck's memory "
+    "is the frozen encoder, in float32 on both sides."
+)
 PLAIN = "transformers"
 ORDER = (
     *("head", "bottleneck", "houlsby", "parallel", "hat", "compacter", "lora", "lora merged", "qlora", "ia3", "bitfit"),
@@ -49,7 +55,7 @@ def render(folder: Path) -> str:
     parts += ["## Learning", learned.setting, learned.table(ORDER)]
     parts += ["## The same method in peft and adapters", peers(costs)]
     parts += ["## Our own targets", targets(costs)]
-    parts += [f"## Training in {CARD / 1e9:.0f} GB", cards(records)]
+    parts += [f"## Training in {CARD / 1e9:.0f} GB", cards(records), shares(records)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -181,6 +187,29 @@ def cards(records: Mapping[str, Any]) -> str:
             body.append([f"{name} (full)" if name == PLAIN else name, *cells])
     what = "BERT-large's size, random weights; the allocator's largest, encoder included; the CUDA context is not.\n\n"
     return what + table(head, body)
+
+
+def shares(records: Mapping[str, Any]) -> str:
+    """Tensors at most, of a bottleneck over those of full fine-tuning on the same rows."""
+    held: dict[str, dict[bool, Mapping[str, Any]]] = {}
+    for name, record in records.items():
+        if name.startswith("memory-") and "bottleneck" in record["rows"]:
+            said = record["setting"]
+            alike = held.setdefault(label({**said, "gradient_checkpointing": False}), {})
+            alike[said["gradient_checkpointing"]] = record["rows"]
+    head = ["a bottleneck ÷ full fine-tuning", "neither recomputes", "both recompute", "the bottleneck does"]
+    body = []
+    for what, rows in held.items():
+        if len(rows) == 2:
+            pairs = [(rows[ours]["bottleneck"], rows[theirs][PLAIN]) for ours, theirs in RECOMPUTING]
+            cells = [f"{share:.0%}" if share <= SHARE else f"**{share:.0%}**" for share in map(_share, pairs)]
+            body.append([what, *cells, f"{_share(pairs[1], beyond='loaded'):.0%}"])
+    return table([*head, "both do, beyond the encoder"], body) + f"\n\n{BESIDE_FULL}" if body else ""
+
+
+def _share(pair: tuple[Mapping[str, Any], Mapping[str, Any]], beyond: str = "") -> float:
+    ours, theirs = (row["allocated"] - row.get(beyond, 0) for row in pair)
+    return ours / theirs
 
 
 def label(said: Mapping[str, Any]) -> str:

@@ -34,12 +34,15 @@ def render(folder: Path) -> str:
         "[README.md](README.md) says how it is measured.",
     ]
     for name, section in sections.SECTIONS.items():
+        begin = len(parts)
         parts += [f"## {section.title}", section.what]
         found = [path for device in ("cpu", "cuda") if (path := folder / f"{name}-{device}.json").exists()]
         for path in found:
             record = json.loads(path.read_text(encoding="utf-8"))
             parts += [f"### {record['setting']['card']}"] if "card" in record["setting"] else []
             parts += [setting(record), *section.tables(record)]
+        if any("**missed**" in part for part in parts[begin:]):
+            parts.append(f"Missed: {section.why}")
         if not found:
             parts.append(f"Not measured yet (`python benchmarks/speed/{name}.py --adapters-python PYTHON`).")
     return "\n\n".join(parts) + "\n"

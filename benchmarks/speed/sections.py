@@ -18,9 +18,12 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Section:
+    """why: of what is missed"""
+
     title: str
     what: str
     tables: Callable[[Record], list[str]]
+    why: str = ""
 
 
 def registry(record: Record) -> list[str]:
@@ -192,6 +195,11 @@ SECTIONS = {
         "batches, bf16*: given our batches and bfloat16 products. Ours also reads and cleans the corpora, proves that "
         "nothing stored has moved, and writes record and page; theirs find texts and labels in a file.",
         section_stream.tables,
+        "In float32 on a CPU the frozen encoder's products take as long here as there, and are nearly all of a step; "
+        "what is won are batches of similar lengths. On a GPU the libraries' time is that of their steps, which are "
+        "launched kernel by kernel, one module after the other, so the ratio grows with the steps; of ours what does "
+        "not grow with them is most: packages imported, texts read and tokenised, graphs captured, modules stored, "
+        "proven and scored. The two lengths were measured on two machines of a kind, each beside its peer.",
     ),
     "grouped": Section(
         "Modules trained at once",
@@ -199,12 +207,19 @@ SECTIONS = {
         "at once, forward to AdamW one CUDA graph; *launched*: without graphs. `peft` trains one LoRA by a plain loop "
         "whose batch lies on the card. Needed: what a step cannot do without (`grouped.py:work`), over its time.",
         grouped,
+        "Less than half of such a step is products, and these are near their peak. The rest moves states through "
+        "memory in kernels of their own: attention, norms, residual sums and GELU, forward and backward. Layers "
+        "compiled by torch (fused norms and sums) came a few percent nearer, and took longer to compile than a short "
+        "training takes.",
     ),
     "dealt": Section(
         "A grouped stream on two GPUs",
         "The modules of a stream, 32 at once on a card, with bfloat16 products: on one card, and dealt over two of one "
         "host (`trainer.devices=2`), by one process. Seconds from the first request to the last module, all included.",
         dealt,
+        "A step is as fast beside another card's (alone ÷ beside). What stands before and after the steps, batches "
+        "laid out, shapes captured, results gathered, is Python, whose lock both cards share: of small encoders it is "
+        "a larger part.",
     ),
     "routed": Section(
         "A batch of many modules",
@@ -222,6 +237,8 @@ SECTIONS = {
         "Memory of training",
         "The largest resident size while a bottleneck is trained, less that of the loaded model, in fresh processes.",
         peak,
+        "Of what is held on kept states two thirds are tensors of the upper layers' step; the rest is what the C "
+        "library's heap does not give back to the system between steps.",
     ),
     "drop": Section(
         "Layers left out below",

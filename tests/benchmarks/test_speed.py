@@ -49,6 +49,15 @@ def test_the_page_is_generated_from_the_records(folder) -> None:
     assert (HERE / "RESULTS.md").read_text(encoding="utf-8") == folder("report").render(HERE / "records")
 
 
+def test_where_a_target_is_missed_the_page_says_why(folder) -> None:
+    sections = (HERE / "RESULTS.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    missed = [section for section in sections if "**missed**" in section]
+    assert missed
+    assert all(len(section.rpartition("\n\nMissed: ")[2].strip()) > 50 for section in missed)
+    assert all("\n\nMissed: " in section for section in missed)
+    assert not any("Missed:" in section for section in sections if section not in missed)
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_what_was_timed_agreed_with_the_plain_form(path: Path) -> None:
     most = 0.02 if path.stem.startswith(("grouped", "dealt")) else 1e-4  # of the way of a training; of an answer
