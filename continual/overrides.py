@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from continual.errors import ContinualError, unknown
+from continual.sweep import expanded
 
 EXTRAS = {
     "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
@@ -61,20 +62,26 @@ def _option(missing: str) -> ContinualError | None:
 
 def _meant(key: str, arguments: Sequence[str]) -> str:
     """The keys of that name in other groups, else those that are written almost so, among what the others compose."""
+    others = [each for each in arguments if "=" in each and each[0] != "-" and each.partition("=")[0] != key]
+    known = _lacking(key, others)
+    last = key.rpartition(".")[2]
+    found = [one for one in known if one.rpartition(".")[2] == last] or get_close_matches(key, known, cutoff=ALIKE)
+    return f" (is it {', '.join(found)}?)" if found else ""
+
+
+def _lacking(key: str, overrides: Sequence[str]) -> list[str]:
+    """All keys of the first job that has not this one; a single run is one job. None where it can't be composed."""
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    others = [each for each in arguments if "=" in each and each.partition("=")[0] != key]
     try:
         with initialize_config_module("continual.conf", version_base="1.3"):
-            known = list(_keys(OmegaConf.to_container(compose("run", others))))
+            jobs = (list(_keys(OmegaConf.to_container(compose("run", job)))) for job in expanded(overrides))
+            return next((known for known in jobs if key not in known), [])
     except (HydraException, OmegaConfBaseException, ValueError):  # another of them is wrong too
-        return ""
-    last = key.rpartition(".")[2]
-    found = [one for one in known if one.rpartition(".")[2] == last] or get_close_matches(key, known, cutoff=ALIKE)
-    return f" (is it {', '.join(found)}?)" if found else ""
+        return []
 
 
 def _keys(node: Any, path: str = "") -> Iterator[str]:
