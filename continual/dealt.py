@@ -136,12 +136,12 @@ class Dealt:
 def deal(requests: Sequence[Learn], count: int) -> list[list[int]]:
     """For each of ``count`` devices the numbers of its requests, in order; without those devices that get none.
 
-    The longest training first, each to the device that has least to do: tokens that all its epochs read. What must be
-    learned alone is left to one device, with all that was asked beside it.
+    The longest training first, each to the device that has least to do: tokens that all its epochs read, of all
+    units of its rows. What must be learned alone is left to one device, with all that was asked beside it.
     """
     if any(request.alone for request in requests):
         return [list(range(len(requests)))]
-    work = [request.recipe.epochs * int(request.train.lengths.sum()) for request in requests]
+    work = [request.recipe.epochs * int(request.train.packed.lengths.sum()) for request in requests]
     parts: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
     for number in sorted(range(len(requests)), key=lambda i: -work[i]):

@@ -22,7 +22,8 @@ from continual.errors import ContinualError
 from continual.even import EvenSteps
 from continual.later import Later
 from continual.member import Member, State
-from continual.predict import answers_together, features, to
+from continual.predict import answers_together, features, to, to_device
+from continual.progress import MEAN, mean_of_finite
 from continual.request import Learn, Learned
 from continual.slots import Slots
 from continual.strategy.base import Memory, Rule, Strategy
@@ -107,10 +108,13 @@ class Learner(pl.LightningModule):
             self.trainer.should_stop = True
 
     def _note(self, live: Sequence[Member], losses: Tensor) -> None:
-        """Each loss for loggers; where there are none, the mean for the bar: Lightning takes its time over a number."""
-        found = {member.request.name: losses[member.index] for member in live} if self.trainer.loggers else {}
-        for name, loss in (found or {"mean": losses.sum() / len(live)}).items():
-            self.log(f"{name}/loss", loss, prog_bar=False, batch_size=1)
+        """The mean for the bar, each loss where there are loggers: Lightning takes its time over a number."""
+        learns = torch.zeros(len(losses), dtype=torch.bool)
+        learns[[member.index for member in live]] = True
+        mean = mean_of_finite(losses.where(to_device(learns, losses.device), math.nan))
+        self.log(MEAN, mean, prog_bar=False, logger=False, batch_size=1)
+        for member in live if self.trainer.loggers else ():
+            self.log(f"{member.request.name}/loss", losses[member.index], prog_bar=False, batch_size=1)
 
     def _step(self, batch: Batch, step: int) -> Tensor:
         """Any step; (N,) losses."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from continual.counterfactual import Fixed, Order, Orders, Scores, curve, drawn, one, spreads
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.attention import kernels
 from continual.errors import ContinualError
 from continual.evaluate import Evaluator
 from continual.files import write_json
@@ -25,6 +26,7 @@ from continual.session import Kept, Session
 from continual.stream.order import arrange
 
 
+@kernels(planned=False)
 def orders(
     parts: Parts, model: AdaptedEncoder, count: int = 1000, seed: int = 0, given: Sequence[Sequence[str]] = ()
 ) -> Orders:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from continual.errors import ContinualError, unknown
+from continual.sweep import expanded
 
 EXTRAS = {
     "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
@@ -17,8 +18,27 @@ EXTRAS = {
 }
 """Options of Hydra that are plugins, and the extra that installs each."""
 
+SINGLE = ("encoder", "stream", "method", "strategy", "router", "prune", "evaluate", "logger")
+"""Groups of which a run has one component. Hydra takes a list for any group, and mixes the keys of its options."""
+
+SEVERAL = {"method": "several as one module are method=bundle", "strategy": "several at once are strategy=chain"}
+"""What to choose instead of a list."""
+
 ALIKE = 0.84
 """How much of two keys must be the same (``difflib``) for one to be meant by the other."""
+
+
+def refuse_several(arguments: Sequence[str]) -> None:
+    """Raises ContinualError for a list of options, method=[lora,ia3], of a group that takes one; in a sweep too."""
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        found = re.search(r"\[([^\]]*)\]", value)
+        if group not in SINGLE or found is None or re.fullmatch(r"\s*\w+\s*", found.group(1)):
+            continue
+        hints = [f"for a run of each give -m {group}={names}"] if (names := found.group(1).replace(" ", "")) else []
+        hints += [SEVERAL[group]] if group in SEVERAL else []
+        choices = f"choose one of: {', '.join(sorted(_options(group)))}"
+        raise ContinualError("; ".join([f"{group} takes one option, got {group}={found.group()}", choices, *hints]))
 
 
 def mended(error: Exception, arguments: Sequence[str] = ()) -> ContinualError | None:
@@ -53,28 +73,38 @@ def _option(missing: str) -> ContinualError | None:
     group, _, option = missing.rpartition("/")
     if extra := EXTRAS.get(group, {}).get(option):
         return ContinualError(f'{group}={option} needs a plugin of Hydra: pip install "continual-adapters[{extra}]"')
+    options = _options(group) if group else []
+    return unknown(group, option, options) if options else None
+
+
+def _options(group: str) -> list[str]:
+    """None where there is no such group."""
     files = files_of("continual.conf").joinpath(group)
-    if not group or not files.is_dir():
-        return None
-    return unknown(group, option, [Path(file.name).stem for file in files.iterdir()])
+    return [Path(file.name).stem for file in files.iterdir()] if files.is_dir() else []
 
 
 def _meant(key: str, arguments: Sequence[str]) -> str:
     """The keys of that name in other groups, else those that are written almost so, among what the others compose."""
+    others = [each for each in arguments if "=" in each and each[0] != "-" and each.partition("=")[0] != key]
+    known = _lacking(key, others)
+    last = key.rpartition(".")[2]
+    found = [one for one in known if one.rpartition(".")[2] == last] or get_close_matches(key, known, cutoff=ALIKE)
+    return f" (is it {', '.join(found)}?)" if found else ""
+
+
+def _lacking(key: str, overrides: Sequence[str]) -> list[str]:
+    """All keys of the first job that has not this one; a single run is one job. None where it can't be composed."""
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    others = [each for each in arguments if "=" in each and each.partition("=")[0] != key]
     try:
         with initialize_config_module("continual.conf", version_base="1.3"):
-            known = list(_keys(OmegaConf.to_container(compose("run", others))))
+            jobs = (list(_keys(OmegaConf.to_container(compose("run", job)))) for job in expanded(overrides))
+            return next((known for known in jobs if key not in known), [])
     except (HydraException, OmegaConfBaseException, ValueError):  # another of them is wrong too
-        return ""
-    last = key.rpartition(".")[2]
-    found = [one for one in known if one.rpartition(".")[2] == last] or get_close_matches(key, known, cutoff=ALIKE)
-    return f" (is it {', '.join(found)}?)" if found else ""
+        return []
 
 
 def _keys(node: Any, path: str = "") -> Iterator[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from multiprocessing import current_process
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from torch import Tensor
 
 from continual.later import Later
 from continual.report.grid import short
@@ -20,6 +21,8 @@ from continual.report.grid import short
 DAY = 86400.0
 NUMBERS = 45
 """Columns of a terminal for "1200/3600 steps, loss 0.123 0:00:00 left", and what stands between."""
+MEAN = "mean/loss"
+"""The metric that a bar shows."""
 
 
 class Progress(ProgressBar):
@@ -102,11 +105,12 @@ class Progress(ProgressBar):
             return
         done, steps = batch_idx + 1, int(trainer.num_training_batches)
         if self._loss is not None and self._loss.arrived:  # a device is not waited for
-            self._loss, self._shown = None, f", loss {self._loss.read().item():.3f}"
+            loss, self._loss = self._loss.read().item(), None
+            self._shown = f", loss {loss:.3f}" if math.isfinite(loss) else self._shown
         every = int(trainer.log_every_n_steps)  # pyright: ignore[reportAttributeAccessIssue]
         if self._loss is None and done % every == 0:
-            losses = [value for name, value in trainer.callback_metrics.items() if name.endswith("/loss")]
-            self._loss = Later(torch.stack(losses).mean()) if losses else None
+            loss = trainer.callback_metrics.get(MEAN)
+            self._loss = None if loss is None else Later(loss)
         self._bars.update(self._task, completed=done, shown=f"{done}/{steps} steps{self._shown}")
         self._advance(self._stages * done / steps)
 
@@ -134,3 +138,13 @@ class Progress(ProgressBar):
     def _stop(self) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+
+def mean_of_finite(losses: Tensor) -> Tensor:
+    """Of (N,) losses the mean of those that are finite, NaN where none is; work of the device alone.
+
+    >>> from torch import inf, nan, tensor
+    >>> mean_of_finite(tensor([1.0, inf, 3.0, nan]))
+    tensor(2.)
+    """
+    return losses.where(losses.isfinite(), math.nan).nanmean()

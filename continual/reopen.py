@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from continual import build
 from continual.errors import ContinualError
 from continual.parts import Parts, code_digest
@@ -15,12 +17,13 @@ from continual.report.scan import one
 from continual.typed import tuples
 
 SILENT = {"_target_": "continual.logs.none.Nothing"}
-HERE = {"devices": 1, "cache_folder": None}
+HERE: dict[str, Any] = {"devices": 1, "cache_folder": None}
 """Of ``trainer``: in the place of what another machine may not have."""
 
 
 def reopen(folder: Path, store: Path | None = None) -> Parts:
-    """Of the run in ``folder``, as it was; without its loggers.
+    """Of the run in ``folder``, as it was; without its loggers, on one device. Of a run of GPUs that is the CPU where
+    there is none, with a warning: what is computed there is the same up to rounding.
 
     store  where its modules are now; None: where the record says
 
@@ -34,7 +37,17 @@ def reopen(folder: Path, store: Path | None = None) -> Parts:
     if record.config["choices"]["code"] != code_digest():
         raise _another(record, ["code"])
     paths = {"runs": str(folder.parent)} | ({} if store is None else {"store": str(store)})
-    return rebuilt(record, {"paths": paths, "trainer": HERE})
+    lacking = _asks_for_a_gpu(record) and not torch.cuda.is_available()
+    parts = rebuilt(record, {"paths": paths, "trainer": HERE | ({"accelerator": "cpu"} if lacking else {})})
+    if lacking:
+        parts.progress.warn(
+            f"run {record.id} was made on a GPU, and torch finds none: the CPU answers what is new, up to rounding"
+        )
+    return parts
+
+
+def _asks_for_a_gpu(record: Record) -> bool:
+    return _mapping(record, record.config, "trainer").get("accelerator") in ("gpu", "cuda")
 
 
 def rebuilt(record: Record, changes: Mapping[str, Mapping[str, Any]]) -> Parts:

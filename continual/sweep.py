@@ -36,14 +36,19 @@ def jobs(name: str, more: Sequence[str] = ()) -> list[list[str]]:
     Raises ContinualError for a name that is not there.
     """
     from hydra import compose, initialize_config_module
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # what expands them in ``continual run -m``
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     chosen = f"sweep={known(name)}"
     with initialize_config_module("continual.conf", version_base="1.3"):
         params = compose("run", [chosen], return_hydra_config=True).hydra.sweeper.params or {}
-    given = [*(f"{key}={value}" for key, value in params.items()), chosen, *more]
-    [batch] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)
+    return expanded([*(f"{key}={value}" for key, value in params.items()), chosen, *more])
+
+
+def expanded(overrides: Sequence[str]) -> list[list[str]]:
+    """Of each job of ``continual run -m overrides``; where none of them is of several values, of one job."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    [batch] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(overrides)), None)
     return batch
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from continual import cli, drive, folder
+from continual import build, cli, drive, folder, overrides
 from continual.report.record import Record, load
 from continual.store import Store
 from tests import running
@@ -114,6 +114,37 @@ def test_an_error_is_one_line_without_a_traceback(run: Command, override: str, s
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"continual run: {said}")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["method=[lora,ia3]", "method.rank=4"],
+            r"method takes one option, got method=\[lora,ia3\]; choose one of: bitfit, bottleneck, .*; "
+            r"for a run of each give -m method=lora,ia3; several as one module are method=bundle",
+        ),
+        (
+            ["-m", "strategy=isolated,[ewc, lwf]"],
+            r"strategy takes .*got strategy=\[ewc, lwf\].*-m strategy=ewc,lwf; .*chain",
+        ),
+        (["logger=[csv,wandb]"], r"logger takes .*; choose one of: csv, mlflow, none, .*; .* -m logger=csv,wandb"),
+        (
+            ["method=[]"],
+            r"method takes one option, got method=\[\]; choose one of: [a-z0-9_, ]*; several .* method=bundle",
+        ),
+    ],
+)
+def test_a_list_for_a_group_that_takes_one_option_is_refused(command: Command, given: list[str], said: str) -> None:
+    """Hydra would mix the keys of them, and what it says of the others is of the last one."""
+    ended = command("run", *given)
+    assert (ended.code, ended.out) == (1, "")
+    assert re.fullmatch(f"continual run: {said}\n", ended.err)
+
+
+def test_the_groups_that_take_one_option_are_those_of_one_component(run: Command) -> None:
+    assert set(overrides.SINGLE) == set(build.HOMES) - set(build.SEVERAL)
+    assert run("method=[lora]", "method.rank=2", "merging=[mean,ties]", "quiet=true").code == 0
 
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]])

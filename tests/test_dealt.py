@@ -89,6 +89,16 @@ def test_long_texts_weigh_more_than_many_short_ones(model: AdaptedEncoder) -> No
     assert deal([one, one, one, wide], 2) == [[3], [0, 1, 2]]
 
 
+def test_rows_of_several_units_weigh_what_all_their_units_do(model: AdaptedEncoder) -> None:
+    """As a long text in windows, or a question with its options."""
+    one = ask(model, LoRA(rank=2))
+    inputs = tuple(ids for ids in one.train.inputs for _ in range(3))
+    windows = replace(
+        one, train=replace(one.train, inputs=inputs, first=3 * one.train.first, row=one.train.row.repeat_interleave(3))
+    )
+    assert deal([one, one, one, windows], 2) == [[3], [0, 1, 2]]
+
+
 def test_what_must_be_learned_alone_is_left_to_one_device(model: AdaptedEncoder) -> None:
     full = ask(model, Full())
     mixed = replace(ask(model, LoRA(rank=2)), composition=Average())

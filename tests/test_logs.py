@@ -154,8 +154,22 @@ class Told(DummyLogger):
         super().__init__()
         self.failed = list[bool]()
 
-    def close(self, failed: bool) -> None:
+    def close_run(self, failed: bool) -> None:
         self.failed.append(failed)
+
+
+class Foreign(DummyLogger):
+    """A logger of somebody else, whose methods have the names that come to mind."""
+
+    def close(self) -> None:
+        raise AssertionError("nobody asked it to")
+
+    keep = close
+
+
+def test_a_logger_of_others_may_have_methods_of_its_own(tmp_path: Path) -> None:
+    record = running.run(tmp_path, machine=Machine(loggers=(Foreign(),)))
+    assert record.status == "finished"
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -324,7 +338,7 @@ def test_online_wandb_is_told_that_a_composition_used_its_parents(tmp_path: Path
     [logger] = WandB(offline=False).open(tmp_path, "id", {})
     logger._experiment = online = Online()  # type: ignore[attr-defined]
     assert isinstance(logger, base.Keeps)
-    logger.keep(record, Store(parts.store))
+    logger.keep_run(record, Store(parts.store))
     names = [module.name for module in record.modules]
     used = [("used", name) for name in names[:3]]
     assert online.calls == [*(("made", name) for name in names[:4]), *used, ("made", names[4])]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -377,6 +378,24 @@ def test_a_run_of_several_gpus_and_a_folder_of_theirs_is_opened_on_one_device(co
     path.write_text(json.dumps(value), encoding="utf-8")
     ended = command("orders", path.parent)
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_a_run_of_a_gpu_is_opened_on_the_cpu_where_there_is_none(
+    command: Any, encoder: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = run(command, encoder) / "run.json"
+    there = command("orders", path.parent)
+    (path.parent / "orders.jsonl").unlink()
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value["config"]["trainer"] |= {"accelerator": accelerator}
+    path.write_text(json.dumps(value), encoding="utf-8")
+    here = command("orders", path.parent)
+    assert (here.code, here.out) == (0, there.out)
+    said = f"warning: run {path.parent.name} was made on a GPU, and torch finds none: the CPU answers what is new"
+    assert said in " ".join(here.err.split())
+    assert "GPU" not in there.err
 
 
 def test_the_command_refuses_what_is_no_finished_run(command: Any, encoder: Path) -> None:

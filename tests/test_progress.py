@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import re
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from continual import progress, trainer
 from continual.composition.fusion import Fusion
+from continual.even import EvenSteps
 from continual.later import Later
 from continual.learner import Learner
 from continual.method.lora import LoRA
@@ -22,6 +27,8 @@ from continual.progress import Progress
 from continual.trainer import Machine
 from tests import running, tiny
 from tests.test_learner import ask
+
+NAN = torch.tensor(torch.nan)
 
 
 def shown(console: Console) -> str:
@@ -128,14 +135,22 @@ def test_a_loss_that_has_not_arrived_is_not_waited_for(monkeypatch: pytest.Monke
     assert "loss" not in shown(console)
 
 
-def step(bars: Progress, steps: int, loss: torch.Tensor, title: str = "learn 1/1 toy-0") -> None:
-    """A training of so many steps, as Lightning tells of it."""
-    metrics = {"learn/toy-0/loss": loss}
+def step(
+    bars: Progress,
+    steps: int,
+    loss: torch.Tensor,
+    title: str = "learn 1/1 toy-0",
+    then: torch.Tensor | None = None,
+) -> None:
+    """A training of so many steps, as Lightning tells of it; ``then`` is the loss from the second step on."""
+    metrics = {progress.MEAN: loss}
     trainer: Any = SimpleNamespace(num_training_batches=steps, log_every_n_steps=1, callback_metrics=metrics)
     module: Any = None
     bars.begin(title)
     bars.on_train_start(trainer, module)
     for index in range(steps):
+        if index and then is not None:
+            metrics[progress.MEAN] = then
         bars.on_train_batch_end(trainer, module, None, None, index)
     bars.on_train_end(trainer, module)
 
@@ -152,3 +167,59 @@ def test_without_a_logger_only_the_mean_loss_of_a_group_is_noted_for_the_bar(mon
     for request in requests:
         trainer.learn(model, [request], Machine(log_every=1), tiny.QUIET)
     assert mean == pytest.approx(sum(loss for _, loss in noted) / 2)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_a_member_that_diverges_is_not_in_the_mean_of_the_others(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """On a GPU the host hears of it some steps later; until then it counts as one that trains."""
+    noted: list[float] = []
+    monkeypatch.setattr(Learner, "log", lambda self, name, value, **_: noted.append(float(value)))
+    model = tiny.adapted()
+    one, other = (ask(model, LoRA(rank=2), task, seed=task, batch_size=24, epochs=1) for task in range(2))
+    broken = replace(other, head_params={name: t * torch.nan for name, t in other.head_params.items()})
+    if late:
+        monkeypatch.setattr(EvenSteps, "look", lambda self, wait: None)
+        monkeypatch.setattr(trainer, "captures", lambda machine: True)
+    trainer.learn(model, [one, broken], Machine(group=2, log_every=1), tiny.QUIET)
+    found = list(noted)
+    noted.clear()
+    trainer.learn(model, [one], Machine(log_every=1), tiny.QUIET)
+    assert len(found) == 4
+    assert found == pytest.approx(noted, rel=1e-4)
+
+
+def test_the_mean_of_losses_asks_a_device_for_nothing_and_is_no_number_where_none_is() -> None:
+    with Waiting():
+        some, none = progress.mean_of_finite(torch.tensor([1.0, math.inf, 3.0])), progress.mean_of_finite(NAN[None])
+    assert some == 2
+    assert none.isnan()
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_one_on_the_bar() -> None:
+    console = terminal()
+    bars = Progress(console)
+    bars.plan("toy", 1)
+    step(bars, 4, torch.tensor(0.5), then=NAN)
+    assert "4/4 steps, loss 0.500" in shown(console)
+    assert "nan" not in shown(console)
+
+
+def test_a_bar_beside_a_logger_shows_the_mean_of_those_that_still_learn(tmp_path: Path) -> None:
+    """Lightning keeps the last loss of one that is done; a logger has no line of the mean."""
+    seen: list[float] = []
+
+    class Watch(Progress):
+        def on_train_batch_end(self, trainer: Any, *given: Any) -> None:
+            seen.append(float(trainer.callback_metrics[progress.MEAN]))
+
+    model, logger = tiny.adapted(), CSVLogger(tmp_path)
+    requests = [ask(model, LoRA(rank=2), task, seed=task, batch_size=24, epochs=1 + task) for task in range(2)]
+    machine = Machine(group=2, log_every=1, loggers=(logger,))
+    short, long = trainer.learn(model, requests, machine, Watch(quiet=True))
+    with open(Path(logger.log_dir) / "metrics.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    one, other = ([float(line[f"{request.name}/loss"]) for line in lines] for request in requests)
+    both = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    assert (short.steps, long.steps) == (4, 8)
+    assert seen == pytest.approx(both[:4] + other[4:])
+    assert progress.MEAN not in lines[0]

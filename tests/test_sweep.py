@@ -91,6 +91,30 @@ def test_a_failed_job_says_why_and_stops_no_other(command: Command, encoder: Pat
     assert last(ended)[1].endswith(", finished")
 
 
+@pytest.mark.parametrize("launcher", ["basic", "grouped"])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["trainer.epoch=1,2"], " (is it trainer.epochs?)"),
+        (["trainer.epoch=1", "seed=0,1"], " (is it trainer.epochs?)"),
+        (["method=bottleneck,lora", "optimizer.reduction_factor=2"], " (is it method.reduction_factor?)"),
+        (["method=lora,bottleneck", "optimizer.rank=2,4", "seed=range(3)"], " (is it method.rank?)"),
+        (
+            ["method=lora,bottleneck", "method.rank=2"],
+            "",
+        ),  # the first job has it, and with the second nothing is like it
+    ],
+)
+def test_a_wrong_key_is_answered_with_the_one_that_may_be_meant(
+    command: Command, given: list[str], meant: str, launcher: str
+) -> None:
+    ended = command("run", "-m", f"hydra/launcher={launcher}", *given)
+    key = next(each for each in given if "." in each.partition("=")[0]).partition("=")[0]
+    assert ended.code == 1
+    assert f"Could not override '{key}': there is no such key{meant}; continual run --help" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_it_ends_with_what_to_type_next(command: Command, encoder: Path) -> None:
     given = ["run", "-m", *TINY, f"encoder.name={encoder}", "composition=[]"]
     alone, ended = command("run", *given[2:]), command(*given, "seed=0,1")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from continual.allocator import importing, keep_memory
 from continual.ended import Begun, Ended, close, endings
 from continual.errors import ContinualError, one_line
-from continual.overrides import mended
+from continual.overrides import mended, refuse_several
 from continual.secret import refuse_arguments
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SWEEP = "CONTINUAL_SWEEP"
 def main(arguments: Sequence[str]) -> int:
     """Compose the configuration with Hydra and run it, once per job of a sweep; a failed job stops no other."""
     refuse_arguments(arguments)
+    refuse_several(arguments)
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode

@@ -1,5 +1,7 @@
 """What a logger of a run is: something that opens Lightning loggers, some of which also take what the run ended with.
 
+Which of them do is told by the names of methods. These are names that no other logger has: many have a ``close``.
+
 Every request of a run has a trainer of its own, whose steps begin at 0. Its metrics carry its name
 ("learn/toxicity/loss"), so that no step of one is taken for one of another.
 """
@@ -33,7 +35,7 @@ class Log(Protocol):
 class Keeps(Protocol):
     """A logger that keeps more of a run than numbers over steps."""
 
-    def keep(self, record: Record, store: Store) -> None:
+    def keep_run(self, record: Record, store: Store) -> None:
         """The matrix of scores as a table, and the stored modules."""
         ...
 
@@ -42,7 +44,7 @@ class Keeps(Protocol):
 class Closes(Protocol):
     """A logger of a service that shows how a run ended, and would take in the next one of the same process."""
 
-    def close(self, failed: bool) -> None: ...
+    def close_run(self, failed: bool) -> None: ...
 
 
 def conclude(loggers: Iterable[Logger], record: Record, store: Store) -> None:
@@ -51,7 +53,7 @@ def conclude(loggers: Iterable[Logger], record: Record, store: Store) -> None:
     for logger in loggers:
         logger.log_metrics(known)
         if isinstance(logger, Keeps):
-            logger.keep(record, store)
+            logger.keep_run(record, store)
         logger.finalize("success")
 
 
@@ -59,7 +61,7 @@ def close(loggers: Iterable[Logger], record: Record | None) -> None:
     """However the run ended: a run without a record, or whose record says so, has failed."""
     for logger in loggers:
         if isinstance(logger, Closes):
-            logger.close(failed=record is None or record.status != "finished")
+            logger.close_run(failed=record is None or record.status != "finished")
 
 
 def matrix(record: Record) -> tuple[list[str], list[list[Any]]]:

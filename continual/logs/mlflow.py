@@ -42,10 +42,10 @@ class _Run(MLFlowLogger):
     def finalize(self, status: str = "success") -> None:
         """Lightning's word at the end of every training: the run goes on."""
 
-    def close(self, failed: bool) -> None:
+    def close_run(self, failed: bool) -> None:
         super().finalize("failed" if failed else "success")
 
-    def keep(self, record: Record, store: Store) -> None:
+    def keep_run(self, record: Record, store: Store) -> None:
         columns, lines = matrix(record)
         client, run = self.experiment, str(self.run_id)
         self.log_hyperparams(record.config["choices"])

@@ -79,7 +79,7 @@ class _Run(WandbLogger):
                 "logger.offline=true needs none, and wandb sync sends it later"
             ) from error
 
-    def keep(self, record: Record, store: Store) -> None:
+    def keep_run(self, record: Record, store: Store) -> None:
         from wandb import Table
 
         columns, lines = matrix(record)
@@ -96,7 +96,7 @@ class _Run(WandbLogger):
                     self.experiment.use_artifact(parent.wait())
             made[module.digest] = self.experiment.log_artifact(_artifact(module, record, store))
 
-    def close(self, failed: bool) -> None:
+    def close_run(self, failed: bool) -> None:
         """A run left open would take in the next one of the same process."""
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None and wandb.run.id == self.version:

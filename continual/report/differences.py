@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from continual.errors import counted
 from continual.report.grid import MISSING, asked, plain, points
 from continual.report.record import Record
 from continual.report.screen import room, screen
@@ -30,10 +31,17 @@ def show(found: Versus, console: Console | None = None) -> None:
     final = [cell for cell in learned if cell.after == last]
     _tests("After the last task, points", final, found.mean, console)
     _tests("Compositions, points", rest, None, console, staged=True)
-    says = (
-        f"* more than chance on these rows: p < {LEVEL:g} by Holm over {found.tests} tests; 95 % intervals over rows."
-    )
-    console.print(Text(f"\n{says} One run each: seeds and orders are not in them.", style="dim"))
+    console.print(Text(f"\n{_tested(found)} One run each: seeds and orders are not in them.", style="dim"))
+
+
+def _tested(found: Versus) -> str:
+    """What the marks and intervals mean; where there is nothing to test, why."""
+    if found.tests:
+        tests = counted(found.tests, "test")
+        return f"* more than chance on these rows: p < {LEVEL:g} by Holm over {tests}; 95 % intervals over rows."
+    if any(cell.low is not None for cell in found.cells):
+        return "No cell differs in any row, so there is nothing to test; 95 % intervals over rows."
+    return "No cell has rows that can be paired, so nothing is tested."
 
 
 def _named(record: Record) -> str:

@@ -10,7 +10,10 @@ import torch
 
 from continual import dealt, drive, trainer
 from continual.encoder import attention
+from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.attention import kernels
+from continual.evaluate import Evaluator
+from continual.orders import orders
 from tests import running
 
 
@@ -65,4 +68,18 @@ def test_a_run_plans_for_shapes_in_long_trainings_only(
     monkeypatch.setattr(drive, "run", scored)
     running.run(tmp_path)
     assert (training, scoring) == ({expected}, {False})
+    assert allowed()
+
+
+def test_orders_plan_for_no_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They forward each split once, as a run's own evaluation does."""
+    made, seen, unseen = running.parts(tmp_path), set(), Evaluator.unseen
+    drive.run_stream(made)
+    monkeypatch.setattr(Evaluator, "unseen", lambda *given: (seen.add(allowed()), unseen(*given))[1])
+    model = AdaptedEncoder(made.encoder)
+    try:
+        assert orders(made, model).forwarded > 0
+    finally:
+        model.release()
+    assert seen == {False}
     assert allowed()

@@ -252,6 +252,16 @@ def test_the_command_prints_differences_tests_and_what_they_do_not_say(
     assert "seeds and orders are not in them" in " ".join(out.split())
 
 
+def test_the_command_says_why_there_is_nothing_to_test(command: Command, bottleneck: Path, tmp_path: Path) -> None:
+    same = shown(command, bottleneck, bottleneck)
+    assert "note: both are the same run\n" in same
+    assert "No cell differs in any row, so there is nothing to test; 95 % intervals over rows. One run" in same
+    shutil.rmtree(altered(bottleneck, bare := tmp_path / "bare") / "rows")
+    unpaired = shown(command, bottleneck, bare)
+    assert "No cell has rows that can be paired, so nothing is tested. One run each" in unpaired
+    assert "Holm" not in same + unpaired
+
+
 def test_the_command_warns_where_the_runs_are_not_alike(command: Command, bottleneck: Path, tmp_path: Path) -> None:
     record: Record = load(bottleneck / "run.json")
     other = {"id": "x\x1b[31m", "code": "0" * 64, "scenario": "domain"}
