@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Protocol
 
 import torch
@@ -114,20 +114,19 @@ class Reader:
                 f"this encoder reads texts, got an image of {image.height} x {image.width} pixels; "
                 "choose an image encoder, or text tasks"
             )
-        paired = any(isinstance(text, tuple) for text in texts)
         # One over the limit tells which texts are longer, at no cost worth naming.
-        found = self._tokenize(texts, self.max_length + 1)
-        over = [i for i, (ids, _) in enumerate(found) if len(ids) > self.max_length]
-        for i, cut in zip(over, self._tokenize([texts[i] for i in over], self.max_length), strict=True):
-            found[i] = cut
-        segments = tuple(segment for _, segment in found) if paired else None
-        return tuple(ids for ids, _ in found), segments, over
+        ids, segments = self._tokenize(texts, self.max_length + 1)
+        over = [i for i, own in enumerate(ids) if len(own) > self.max_length]
+        for i, *cut in zip(over, *self._tokenize([texts[i] for i in over], self.max_length), strict=True):
+            ids[i], segments[i] = cut
+        paired = any(isinstance(text, tuple) for text in texts)
+        return tuple(ids), tuple(segments) if paired else None, over
 
-    def _tokenize(self, texts: Sequence[Any], limit: int) -> list[tuple[Tensor, Tensor]]:
-        if not texts:
-            return []
+    def _tokenize(self, texts: Sequence[Any], limit: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Ids and segments of each."""
         asked = [text if isinstance(text, str) or len(text) == 2 else text[0] for text in texts]
-        found = []
+        ids: list[Tensor] = []
+        segments: list[Tensor] = []
         for first in range(0, len(asked), 1000):  # what the tokenizer gives takes ten times what is kept of it
             read = self.tokenizer(
                 asked[first : first + 1000],
@@ -136,11 +135,9 @@ class Reader:
                 return_attention_mask=False,
                 return_token_type_ids=True,
             )
-            found += [
-                (torch.tensor(ids, dtype=torch.long), torch.tensor(types, dtype=torch.long))
-                for ids, types in zip(read["input_ids"], read["token_type_ids"], strict=True)
-            ]
-        return found
+            ids += _tensors(read["input_ids"])
+            segments += _tensors(read["token_type_ids"])
+        return ids, segments
 
     def windows(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> list[Window]:
         """Each text whole, in windows that overlap by a quarter; with ``questions`` each window begins with its own.
@@ -197,6 +194,11 @@ class Reader:
                 "this head reads positions in a text: expected a fast tokenizer (tokenizer.json), "
                 f"got {type(self.tokenizer).__name__}; choose an encoder that has one"
             )
+
+
+def _tensors(lists: Sequence[Sequence[int]]) -> tuple[Tensor, ...]:
+    """One each, as views of one: made one by one they would take as long as the tokenizer does."""
+    return torch.tensor(list(chain.from_iterable(lists)), dtype=torch.long).split([len(own) for own in lists])
 
 
 def _window(read: Any, i: int, side: int) -> Window:
