@@ -42,7 +42,7 @@ class Steps(Dataset[Batch]):
         self, lanes: Lanes, pooled: Sequence[Tensor] | None, below: Sequence[Below] | None, even: bool = False
     ) -> None:
         self.lanes, self.pooled, self.below, self.even = lanes, pooled, below, even
-        self.rows = max(len(batch) for member in lanes.members for batch in member.batches)
+        self.rows = max(min(m.request.recipe.batch_size, len(m.request.train)) for m in lanes.members)
         self.widest = max(int(member.request.train.lengths.max()) for member in lanes.members)
         self.joined = Joined.of([member.request.train for member in lanes.members]) if even else None
 

@@ -19,10 +19,9 @@ def epoch_batches(lengths: Tensor, batch_size: int, seed: int, epoch: int) -> li
     """
     rng = torch.Generator().manual_seed(int(sha256(canonical(["order", seed, epoch]))[:15], 16))
     order = torch.randperm(len(lengths), generator=rng)
-    batches: list[Tensor] = []
-    for window in order.split(batch_size * WINDOW):
-        by_length = window[lengths[window].argsort(stable=True)]
-        batches.extend(by_length.split(batch_size))
+    window = torch.arange(len(order)) // (batch_size * WINDOW)
+    longest = int(lengths.max()) if len(lengths) else 0
+    batches = order[(window * (longest + 1) + lengths[order]).argsort(stable=True)].split(batch_size)
     return [batches[i] for i in torch.randperm(len(batches), generator=rng).tolist()]
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from continual.files import canonical, sha256
 from continual.stream import batching
 from continual.stream.batching import epoch_batches
 
@@ -43,3 +44,14 @@ def test_batches_of_similar_lengths_waste_little_padding() -> None:
 def test_evaluation_starts_with_the_longest_text() -> None:
     lengths = torch.tensor([3, 9, 1, 9, 4])
     assert [batch.tolist() for batch in batching.test_batches(lengths, 2)] == [[1, 3], [4, 0], [2]]
+
+
+@settings(deadline=None)
+@given(lengths, sizes, st.integers(0, 5))
+def test_rows_are_sorted_by_length_window_by_window(lengths: torch.Tensor, size: int, seed: int) -> None:
+    """As a loop over the windows gives it: what was recorded before can be made again."""
+    rng = torch.Generator().manual_seed(int(sha256(canonical(["order", seed, 0]))[:15], 16))
+    windows = torch.randperm(len(lengths), generator=rng).split(size * batching.WINDOW)
+    cut = [batch for own in windows for batch in own[lengths[own].argsort(stable=True)].split(size)]
+    wanted = [cut[i].tolist() for i in torch.randperm(len(cut), generator=rng)]
+    assert [batch.tolist() for batch in epoch_batches(lengths, size, seed, 0)] == wanted
