@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from memory import reset_peak, status
@@ -17,13 +18,21 @@ HERE = Path(__file__).resolve().parent
 class Process:
     """Started at once; ``ready`` waits until it has loaded all.
 
-    folder  of packages that come before those of the interpreter
+    folder   of packages that come before those of the interpreter
+    started  variables of its environment beside those of this process
     """
 
-    def __init__(self, python: str, script: str, said: Mapping[str, Any], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        python: str,
+        script: str,
+        said: Mapping[str, Any],
+        folder: Path | None = None,
+        started: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         paths = [str(folder.resolve())] if folder is not None else []
         paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)} if paths else None
+        environment = {**os.environ, **started, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
         command = [python, str(HERE / script), json.dumps(said)]
         self.name, self.cuda = f"{script} {json.dumps(said)}", bool(said["cuda"])
         self.process = subprocess.Popen(

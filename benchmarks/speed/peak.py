@@ -5,6 +5,7 @@
 Steps on 32 texts of up to 128 tokens on MiniLM, each side in fresh processes, one after the other; the largest resident
 size while it trains, less the one when all is loaded. Of the others with the encoder's dropout, as their trainers leave
 it, and without. *layers 3-*: a module in the upper half of the layers, on kept states (``continual/trunk.py``).
+*merged*: the process is started with ``MERGED``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from continual.encoder.load import load
 
 HERE = Path(__file__).resolve().parent
 STEPS = 4
+MERGED = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
+"""What glibc before 2.39 cuts off an aligned block merges with its neighbours again (``continual/allocator.py``)."""
 
 
 def main() -> None:
@@ -48,6 +51,8 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
     sides = {
         "ours": ("ours", ""),
         "ours, layers 3-": ("ours", "3-"),
+        "ours, merged": ("merged", ""),
+        "ours, layers 3-, merged": ("merged", "3-"),
         "full": ("full", "train"),
         "full, no dropout": ("full", "eval"),
     }
@@ -70,8 +75,11 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
 def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> dict[str, int]:
     """Bytes: when it is loaded, and at most while it trains."""
     said = {"rows": one.rows, "tokens": one.tokens, "threads": torch.get_num_threads(), "cuda": False}
-    if kind == "ours":
-        side = Process(sys.executable, str(HERE / "one.py"), {**said, "layers": mode or None, "steps": STEPS})
+    ours = kind in ("ours", "merged")
+    if ours:
+        started = MERGED if kind == "merged" else {}
+        one_of = {**said, "layers": mode or None, "steps": STEPS}
+        side = Process(sys.executable, str(HERE / "one.py"), one_of, started=started)
     elif kind == "full":
         full = {"folder": str(folder / "encoder"), "weights": "", "full": True, "factor": 0, "leave_out": []}
         side = Process(sys.executable, str(HERE / "theirs.py"), {**said, **full})
@@ -80,8 +88,8 @@ def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> d
         side = process(python, one, folder)
     with side:
         side.ready()
-        for _ in range(1 if kind == "ours" else STEPS):  # one question of ours is all its steps
-            side.ask("step", *([] if kind == "ours" else [mode, "fp32"]))
+        for _ in range(1 if ours else STEPS):  # one question of ours is all its steps
+            side.ask("step", *([] if ours else [mode, "fp32"]))
         return side.memory()
 
 
