@@ -237,9 +237,9 @@ SECTIONS = {
         "Memory of training",
         "The largest resident size while a bottleneck is trained, less that of the loaded model, in fresh processes.",
         peak,
-        "On kept states two thirds of the peak are tensors of the upper layers' step. The rest are holes in glibc's heap "
-        "that no tensor of the same size fits into again (its bug 30723, in glibc before 2.39); *merged*: the process is "
-        "started with two of its tunables (`peak.py:MERGED`), under which they close.",
+        "On kept states two thirds of the peak are tensors of the upper layers' step. The rest are holes in glibc's "
+        "heap that no tensor of the same size fits into again (its bug 30723, in glibc before 2.39); *merged*: the "
+        "process is started with two of its tunables (`peak.py:MERGED`), under which they close.",
     ),
     "drop": Section(
         "Layers left out below",
