@@ -24,7 +24,7 @@ def keep_memory() -> bool:
     requests: the hole that a tensor leaves may then not take another of its size (its bug 30723). A training's peak is
     half as large again as its tensors. A process that is started with
     ``GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0`` merges the pieces at once, and needs less at
-    the same speed; a tunable cannot be set later. ``benchmarks/speed/peak.py`` measures both.
+    the same speed, with memory kept; a tunable cannot be set later. ``benchmarks/speed/peak.py`` measures both.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
