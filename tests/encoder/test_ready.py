@@ -91,3 +91,14 @@ def test_slots_that_learn_are_read_as_they_are(monkeypatch: pytest.MonkeyPatch) 
     model.load(modules(model, "lora", 2), train=[0, 1])
     asked(model, [0, 1] * (len(tiny.batch().inputs) // 2))
     assert not calls
+
+
+@torch.no_grad()
+def test_compiled_as_one_graph_they_are_read_as_they_are() -> None:
+    torch._dynamo.reset()
+    model, batch = tiny.adapted(), replace(tiny.batch(), member=torch.tensor([0, 1, 2, 0, 1, 2]))
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for first in (0, 3):
+        model.load([tiny.trained(named("bottleneck", {}), model, first + n) for n in range(3)])
+        with torch.autocast("cpu", torch.bfloat16):
+            assert tiny.gap(compiled(batch).float(), model(batch).float()) < 0.02
