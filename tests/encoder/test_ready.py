@@ -9,14 +9,31 @@ import torch
 from torch import Tensor
 
 from continual import folder
+from continual.adapter import Adapter
 from continual.encoder import wide
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.site import Site
 from continual.method import named
-from continual.method.base import LowRank
+from continual.method.base import LowRank, Params
+from continual.method.lora import LoRA
 from tests import tiny
 
 LOW_RANK = [name for name in folder.names("continual.method") if isinstance(named(name, {}), LowRank)]
+
+
+class Named(LoRA):
+    """LoRA by other names, those of the formulas."""
+
+    coded = ("b",)
+
+    def code(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
+        return super().code({"a": p["b"]}, x, y)
+
+    def up(self, p: Params) -> tuple[Tensor, None]:
+        return p["U"] * p["scale"], None
+
+    def delta(self, p: Params, x: Tensor, y: Tensor) -> Tensor:
+        return torch.nn.functional.linear(self.code(p, x, y), self.up(p)[0])
 
 
 def modules(model: AdaptedEncoder, name: str, count: int):
@@ -56,6 +73,20 @@ def test_each_row_is_answered_as_by_its_module_alone(name: str) -> None:
     wanted = torch.stack([alone[member][row] for row, member in enumerate(members)])
     assert tiny.gap(together, wanted) < 0.02
     assert tiny.gap(torch.stack([alone[0][row] for row in range(rows)]), wanted) > 0.05
+
+
+def test_a_method_may_call_its_parameters_as_it_likes() -> None:
+    model, rows = tiny.adapted(), len(tiny.batch().inputs)
+    given = modules(model, "lora", 2)
+    own = [
+        Adapter(Named(), {at: {"b": p["a"], "U": p["b"], "scale": p["scale"]} for at, p in each.params.items()})
+        for each in given
+    ]
+    members = [n % 2 for n in range(rows)]
+    model.load(given)
+    wanted = asked(model, members)
+    model.load(own)
+    assert torch.equal(asked(model, members), wanted)
 
 
 def test_they_are_made_ready_once(monkeypatch: pytest.MonkeyPatch) -> None:
