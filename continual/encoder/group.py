@@ -89,7 +89,10 @@ class Group(nn.Module):
         return True
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Group:
+        before = [tensor.data_ptr() for tensor in self.stack.values()]
         super()._apply(fn, recurse)
+        if before != [tensor.data_ptr() for tensor in self.stack.values()]:
+            self._ready = None  # it would stay where the group was, and be of no use
         self._room = {n: t for n, t in self._room.items() if t.data_ptr() == self.stack[n].data_ptr()}  # else it moved
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -133,3 +135,24 @@ def test_compiled_as_one_graph_they_are_read_as_they_are() -> None:
         model.load([tiny.trained(named("bottleneck", {}), model, first + n) for n in range(3)])
         with torch.autocast("cpu", torch.bfloat16):
             assert tiny.gap(compiled(batch).float(), model(batch).float()) < 0.02
+
+
+def test_what_was_made_ready_does_not_stay_behind_on_a_device_that_the_modules_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[weakref.ref[Tensor]] = []
+    ready = wide.ready
+
+    def noted(*given: Any) -> Params:
+        found = ready(*given)
+        kept.extend(weakref.ref(tensor) for tensor in found.values())
+        return found
+
+    monkeypatch.setattr(wide, "ready", noted)
+    model = tiny.adapted()
+    model.load(modules(model, "lora", 2))
+    asked(model, [0, 1] * (len(tiny.batch().inputs) // 2))
+    assert kept
+    assert all(each() is not None for each in kept)
+    model.to("meta")
+    assert all(each() is None for each in kept)
