@@ -27,7 +27,7 @@ class Blocks(NamedTuple):
         if self.members is not None:
             own = {name: tensor.index_select(0, self.members) for name, tensor in own.items()}
         found = vmap(call)(own, *(self._flat(unit) for unit in units))
-        return found.view(len(units[0]), *units[0].shape[1:-1], found.shape[-1])
+        return found.reshape(len(units[0]), *units[0].shape[1:-1], found.shape[-1])
 
     def _flat(self, units: Tensor) -> Tensor:
         """(U, …, d) -> (L, rows, d)"""

@@ -29,11 +29,15 @@ ALIKE = 0.84
 
 
 def refuse_several(arguments: Sequence[str]) -> None:
-    """Raises ContinualError for a list of options, method=[lora,ia3], of a group that takes one; in a sweep too."""
+    """Raises ContinualError for a list of options, method=[lora,ia3], of a group that takes one; in a sweep too.
+
+    A list in glob(…) is of patterns: each job has one of the options that they match.
+    """
     for argument in arguments:
         group, _, value = argument.partition("=")
-        found = re.search(r"\[([^\]]*)\]", value)
-        if group not in SINGLE or found is None or re.fullmatch(r"\s*\w+\s*", found.group(1)):
+        lists = re.finditer(r"\[([^\]]*)\]", value) if group in SINGLE and not value.startswith("glob(") else ()
+        found = next((each for each in lists if not re.fullmatch(r"\s*\w+\s*", each.group(1))), None)
+        if found is None:
             continue
         hints = [f"for a run of each give -m {group}={names}"] if (names := found.group(1).replace(" ", "")) else []
         hints += [SEVERAL[group]] if group in SEVERAL else []

@@ -21,8 +21,8 @@ from continual.report.grid import short
 DAY = 86400.0
 NUMBERS = 45
 """Columns of a terminal for "1200/3600 steps, loss 0.123 0:00:00 left", and what stands between."""
-MEAN = "mean/loss"
-"""The metric that a bar shows."""
+MEAN = "loss"
+"""The metric that a bar shows. That of a request is NAME/loss, and one may be called mean, as a merging is."""
 
 
 class Progress(ProgressBar):

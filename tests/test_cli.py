@@ -129,6 +129,7 @@ def test_an_error_is_one_line_without_a_traceback(run: Command, override: str, s
             r"strategy takes .*got strategy=\[ewc, lwf\].*-m strategy=ewc,lwf; .*chain",
         ),
         (["logger=[csv,wandb]"], r"logger takes .*; choose one of: csv, mlflow, none, .*; .* -m logger=csv,wandb"),
+        (["-m", "method=[lora],[ia3,bitfit]"], r"method takes .*got method=\[ia3,bitfit\].*"),
         (
             ["method=[]"],
             r"method takes one option, got method=\[\]; choose one of: [a-z0-9_, ]*; several .* method=bundle",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from continual import folder
 from continual.adapter import SHARED, Adapter, fresh
 from continual.choose import chosen
 from continual.composition.fusion import Fusion
@@ -18,6 +19,7 @@ from continual.encoder.frozen import fingerprint
 from continual.errors import ContinualError
 from continual.learner import Learner
 from continual.member import Member
+from continual.method import named
 from continual.method.base import Described
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
@@ -76,6 +78,14 @@ def test_a_group_equals_its_members_alone_through_dropout_and_an_early_stop(mode
     assert together[3].steps == 27  # half as many rows
     assert 6 < together[1].steps < 54  # stopped early
     for request, found in zip(requests, together, strict=True):
+        assert apart(tiny.train(model, request)[0], found) <= 1e-10
+
+
+@pytest.mark.parametrize("name", [n for n in folder.names("continual.method") if n not in ("full", "sparse")])
+def test_members_with_as_many_rows_in_each_step_learn_what_they_learn_alone(model: AdaptedEncoder, name: str) -> None:
+    """Their rows meet their parameters in blocks."""
+    requests = [ask(model, named(name, {}), task, seed=task, epochs=1, batch_size=32) for task in range(2)]
+    for request, found in zip(requests, tiny.train(model, *requests), strict=True):
         assert apart(tiny.train(model, request)[0], found) <= 1e-10
 
 

@@ -25,6 +25,7 @@ from continual.logs.mlflow import MLflow
 from continual.logs.none import Nothing
 from continual.logs.tensorboard import TensorBoard
 from continual.logs.wandb import WandB
+from continual.merging.mean import Mean
 from continual.parts import Parts
 from continual.report.record import Record
 from continual.store import Store
@@ -104,6 +105,13 @@ def test_loggers_change_no_result_and_no_id(tmp_path: Path) -> None:
     plain = running.parts(tmp_path / "b")
     assert plain.run_id == parts.run_id
     assert running.results(run_stream(plain)) == running.results(record)
+
+
+def test_a_merging_called_mean_has_its_losses_in_the_log(tmp_path: Path) -> None:
+    parts, record = logged(tmp_path, CSV(), mergings=(Mean(),))
+    table = rows(tmp_path / "runs" / parts.run_id / "csv" / "version_0" / "metrics.csv")
+    assert (record.status, record.modules[-1].method) == ("finished", "mean")
+    assert len([row for row in table if row["mean/loss"]]) == record.modules[-1].steps
 
 
 def test_without_tensorboard_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

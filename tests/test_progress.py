@@ -162,7 +162,7 @@ def test_without_a_logger_only_the_mean_loss_of_a_group_is_noted_for_the_bar(mon
     requests = [ask(model, LoRA(rank=2), task, seed=task, batch_size=96, epochs=1) for task in range(2)]
     trainer.learn(model, requests, Machine(group=2, log_every=1), tiny.QUIET)
     [(name, mean)] = noted
-    assert name == "mean/loss"
+    assert name == progress.MEAN
     noted.clear()
     for request in requests:
         trainer.learn(model, [request], Machine(log_every=1), tiny.QUIET)

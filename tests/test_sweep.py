@@ -115,6 +115,15 @@ def test_a_wrong_key_is_answered_with_the_one_that_may_be_meant(
     assert ended.err.count("\n") == 1
 
 
+def test_options_may_be_swept_by_patterns(command: Command, encoder: Path) -> None:
+    ended = command("run", "-m", *TINY, f"encoder.name={encoder}", "composition=[]", "method=glob([lor*,ia*])")
+    assert ended.code == 0, ended.err
+    assert sorted(load(path).config["choices"]["method"][0] for path in Path("runs").glob("*/run.json")) == [
+        "ia3",
+        "lora",
+    ]
+
+
 def test_it_ends_with_what_to_type_next(command: Command, encoder: Path) -> None:
     given = ["run", "-m", *TINY, f"encoder.name={encoder}", "composition=[]"]
     alone, ended = command("run", *given[2:]), command(*given, "seed=0,1")

@@ -89,7 +89,10 @@ class Group(nn.Module):
         return True
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Group:
+        before = [tensor.data_ptr() for tensor in self.stack.values()]
         super()._apply(fn, recurse)
+        if before != [tensor.data_ptr() for tensor in self.stack.values()]:
+            self._ready = None  # it would stay where the group was, and be of no use
         self._room = {n: t for n, t in self._room.items() if t.data_ptr() == self.stack[n].data_ptr()}  # else it moved
         return self
 
@@ -183,12 +186,12 @@ class Group(nn.Module):
         """How a slot makes its delta, and all slots; of a low-rank method in the precision of its products.
 
         In ``vmap`` autocast forgets the bias. Frozen slots are made ready once: a batch in which each text has a module
-        of its own reads all their numbers.
+        of its own reads all their numbers. A compiled graph makes them so each time: it can't look whether they moved.
         """
         if not self._low or not torch.is_autocast_enabled(device):
             return self._method.delta, self.every()
         dtype = torch.get_autocast_dtype(device)
-        if self.train_slots:
+        if self.train_slots or torch.compiler.is_compiling():
             return self._method.delta, {name: t.to(dtype) if t.dim() > 1 else t for name, t in self.stack.items()}
         method = cast(LowRank, self.method)
         stamp = (dtype, *((t.data_ptr(), t.is_inference() or t._version, t.shape) for t in self.stack.values()))

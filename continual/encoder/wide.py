@@ -12,8 +12,8 @@ from torch.func import vmap
 
 from continual.method.base import LowRank, Params
 
-UP, BIAS = "U", "b"
-"""Of a slot that is ``ready``; no method calls a parameter so."""
+UP, BIAS = "code · Uᵀ", "+ b"
+"""Of a slot that is ``ready``, beside what ``code`` reads: no parameter is called so, since a method names its own."""
 
 
 class Wide(NamedTuple):
