@@ -37,11 +37,11 @@ def enter(session: Session) -> None:
 
 
 def certify(session: Session, index: int) -> None:
-    """``prove`` after a task, once; of tasks that were learned together after the last: nothing is trained between."""
-    stage = session.parts.stream.tasks[index].name
-    together = session.kept(f"learn/{index + 1}") is not None
-    if not together and not any(line.get("proven") == stage for line in read_lines(session.folder / FILE)):
-        prove(session, stage)
+    """``prove`` after a task, if anything was learned since it was done last: of tasks that are learned together once,
+    before the first of them is scored."""
+    learned = _learned(session)
+    if not any(line.get("learned", 0) >= learned for line in read_lines(session.folder / FILE)):
+        prove(session, session.parts.stream.tasks[index].name)
 
 
 def prove(session: Session, stage: str) -> None:
@@ -73,7 +73,7 @@ def prove(session: Session, stage: str) -> None:
         raise IsolationError(f"isolation is broken, found after {stage}: {error}") from error
     finally:
         session.model.load([])
-    append_line(path, {"proven": stage, "modules": count})
+    append_line(path, {"proven": stage, "modules": count, "learned": _learned(session)})
 
 
 def summary(session: Session) -> Certificate | None:
@@ -89,6 +89,11 @@ def summary(session: Session) -> Certificate | None:
         rows=session.parts.evaluate.probe,
         digest=sha256(canonical(entered)),
     )
+
+
+def _learned(session: Session) -> int:
+    """Tasks of the stream that were learned so far, if with no success."""
+    return sum(session.kept(f"learn/{index}") is not None for index in range(len(session.parts.stream.tasks)))
 
 
 def _encoder(session: Session, lines: list[dict[str, Any]]) -> None:

@@ -42,8 +42,11 @@ Answers = Callable[..., list[Learned]]
 def _one_core(devices: Sequence[torch.device]) -> Iterator[None]:
     """Beside GPUs a thread of this process works on one core: of the few thousand numbers of a batch it goes through
     all before others are awake, and where the cores have other work too it would wait for them in every operation."""
+    if devices[0].type != "cuda":
+        yield
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if devices[0].type == "cuda" else before)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

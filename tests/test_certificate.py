@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from continual import drive
 from continual.certificate import FILE
 from continual.errors import ContinualError, IsolationError
 from continual.evaluate import Evaluate
+from continual.ledger import Ledger
 from continual.report.record import Certificate
 from continual.session import Session
 from continual.store import Store
@@ -70,9 +72,15 @@ def test_each_module_is_entered_once_and_compared_after_every_later_stage(tmp_pa
     assert record.certificate == Certificate.model_validate(record.certificate.model_dump(mode="json"))
 
 
-def test_tasks_that_were_learned_together_are_proven_once_after_the_last_of_them(tmp_path: Path) -> None:
+def test_tasks_that_were_learned_together_are_proven_once_before_the_first_of_them_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, seen = Ledger.add, []
+    monkeypatch.setattr(Ledger, "add", lambda *given: (seen.append(len(proven(tmp_path))), add(*given))[1])
     record = running.run(tmp_path, machine=Machine(group=8))
-    assert proven(tmp_path) == [("toy-2", 3), ("the last stage", 3)]
+    assert proven(tmp_path) == [("toy-0", 3), ("the last stage", 3)]
+    assert len(seen) == 4
+    assert seen[1:] == [1] * 3  # the first row is the bare encoder's
     assert record.certificate is not None
     assert (record.certificate.stages, record.certificate.comparisons) == (2, 3)
 
@@ -93,7 +101,22 @@ def test_a_group_that_was_killed_in_the_midst_of_being_stored_is_proven_before_i
         running.run(tmp_path, machine=Machine(group=8))
     assert proven(tmp_path) == []
     running.run(tmp_path, machine=Machine(group=8))
-    assert proven(tmp_path) == [("toy-1", 2), ("toy-2", 3), ("the last stage", 3)]
+    assert proven(tmp_path) == [("toy-0", 2), ("toy-2", 3), ("the last stage", 3)]
+
+
+def test_a_training_that_diverged_is_proven_to_have_moved_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, calls = drive.learn, []
+
+    def diverging(*arguments):
+        calls.append(None)
+        found = learn(*arguments)
+        return [replace(one, diverged="loss nan at step 1 of 2") if len(calls) == 2 else one for one in found]
+
+    monkeypatch.setattr(drive, "learn", diverging)
+    running.run(tmp_path)
+    assert proven(tmp_path) == [("toy-0", 1), ("toy-1", 1), ("toy-2", 2), ("the last stage", 2)]
 
 
 @pytest.mark.parametrize(("file", "name"), [("adapter.safetensors", LAYER), ("head.safetensors", "weight")])
