@@ -82,7 +82,7 @@ def _option(missing: str) -> ContinualError | None:
 
 
 def _options(group: str) -> list[str]:
-    """None where there is no such group."""
+    """Empty where there is no such group."""
     files = files_of("continual.conf").joinpath(group)
     return [Path(file.name).stem for file in files.iterdir()] if files.is_dir() else []
 
@@ -97,7 +97,7 @@ def _meant(key: str, arguments: Sequence[str]) -> str:
 
 
 def _lacking(key: str, overrides: Sequence[str]) -> list[str]:
-    """All keys of the first job that has not this one; a single run is one job. None where it can't be composed."""
+    """All keys of the first job that has not this one; a single run is one job. Empty where it can't be composed."""
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
