@@ -44,7 +44,9 @@ class Steps(Dataset[Batch]):
         self.lanes, self.pooled, self.below, self.even = lanes, pooled, below, even
         self.rows = max(min(m.request.recipe.batch_size, len(m.request.train)) for m in lanes.members)
         self.widest = max(int(member.request.train.lengths.max()) for member in lanes.members)
-        self.joined = Joined.of([member.request.train for member in lanes.members]) if even else None
+        # What was pooled before has been read: texts and pixels are put together for nobody.
+        self.data = [m.request.train if pooled is None else m.request.train.read() for m in lanes.members]
+        self.joined = Joined.of(self.data) if even else None
 
     def __len__(self) -> int:
         return self.lanes.steps
@@ -81,7 +83,6 @@ class Steps(Dataset[Batch]):
         units = [(turn.member.index, turn.member.request.train.units(turn.rows)[0]) for turn in turns]
         if self.pooled is not None:
             batch.pooled = torch.cat([self.pooled[index][own] for index, own in units])
-            batch.inputs, batch.mask, batch.segment = batch.inputs[:, :0], None, None  # nobody reads them
         elif self.below is not None:
             length = int(batch.mask.shape[1]) if batch.mask is not None else int(self.below[0].first[1])
             batch.below = torch.cat([self.below[index].take(own, length) for index, own in units])
@@ -92,7 +93,7 @@ class Steps(Dataset[Batch]):
         if self.joined is not None:
             batch = self.joined.collate([turn.member.index for turn in turns], [turn.rows for turn in turns])
             return batch, torch.tensor([len(turn.rows) for turn in turns])
-        parts = [collate(turn.member.request.train, turn.rows) for turn in turns]
+        parts = [collate(self.data[turn.member.index], turn.rows) for turn in turns]
         batch = parts[0] if len(parts) == 1 else join(parts, turns[0].member.request.train.pad)
         return batch, torch.tensor([len(part.row) for part in parts])
 

@@ -248,3 +248,24 @@ def test_heads_on_states_that_were_computed_before_learn_what_they_learn_alone_b
         assert apart(tiny.train(model, request)[0], found) <= 1e-10
     learner = Learner(model, requests[:1])
     assert len(forms(Steps(Lanes(learner.members, 1), learner.features(), None, even=True))) == 1
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_of_states_that_were_computed_before_no_text_or_pixel_is_put_together(even: bool) -> None:
+    for family in ("bert", "vit"):
+        model = tiny.adapted(family)
+        request = ask(tiny.adapted(), HeadOnly(), batch_size=20, epochs=1)
+        if family == "vit":
+            pixels = tuple(torch.full((3, 16, 16), float(i)) for i in range(len(request.train.inputs)))
+            request = replace(request, train=replace(request.train, inputs=pixels))
+        learner = Learner(model, [request, request])
+        pooled = [torch.arange(len(request.train.inputs))[:, None] * torch.ones(model.width)] * 2
+        steps = Steps(Lanes(learner.members, 2), pooled, None, even)
+        for step in range(len(steps)):
+            batch = steps[step]
+            assert batch.inputs.numel() == 0
+            assert len(batch.inputs) == len(batch.row) == len(batch.step)  # type: ignore[arg-type]
+            assert batch.pooled is not None
+            rows = batch.pooled[:, 0].long()
+            assert torch.equal(batch.row, request.train.row[rows])
+            assert torch.equal(next(iter(batch.targets.values())), torch.as_tensor(request.train.targets)[rows])

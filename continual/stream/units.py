@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -99,6 +99,10 @@ class Encoded:
     @cached_property
     def packed_segments(self) -> Packed | None:
         return None if self.segments is None else Packed.of(self.segments)
+
+    def read(self) -> Encoded:
+        """The same rows where all that was to be read of them is known: units without a token or a pixel."""
+        return replace(self, inputs=(torch.empty(0, dtype=torch.long),) * len(self.inputs), segments=None)
 
     def units(self, rows: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The units of these rows, in order, and for each the position of its row among ``rows``."""
