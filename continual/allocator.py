@@ -23,8 +23,8 @@ def keep_memory() -> bool:
     Before 2.39 glibc needs some 100 bytes more than a tensor to align it, cuts them off, and keeps the pieces for small
     requests: the hole that a tensor leaves may then not take another of its size (its bug 30723). A training's peak is
     half as large again as its tensors. A process that is started with
-    ``GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0`` merges the pieces at once, and needs less at
-    the same speed, with memory kept; a tunable cannot be set later. ``benchmarks/speed/peak.py`` measures both.
+    ``GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0`` merges the pieces at once, and needs less;
+    a tunable cannot be set later. ``benchmarks/speed/peak.py`` measures both.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -119,14 +119,12 @@ class Reader:
         over = [i for i, own in enumerate(ids) if len(own) > self.max_length]
         for i, *cut in zip(over, *self._tokenize([texts[i] for i in over], self.max_length), strict=True):
             ids[i], segments[i] = cut
-        paired = any(isinstance(text, tuple) for text in texts)
-        return tuple(ids), tuple(segments) if paired else None, over
+        return tuple(ids), tuple(segments) if any(isinstance(text, tuple) for text in texts) else None, over
 
     def _tokenize(self, texts: Sequence[Any], limit: int) -> tuple[list[Tensor], list[Tensor]]:
         """Ids and segments of each."""
         asked = [text if isinstance(text, str) or len(text) == 2 else text[0] for text in texts]
-        ids: list[Tensor] = []
-        segments: list[Tensor] = []
+        ids, segments = list[Tensor](), list[Tensor]()
         for first in range(0, len(asked), 1000):  # what the tokenizer gives takes ten times what is kept of it
             read = self.tokenizer(
                 asked[first : first + 1000],

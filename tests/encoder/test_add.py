@@ -12,7 +12,7 @@ from continual.adapter import Adapter
 from continual.composition.fusion import Fusion
 from continual.encoder.adapted import AdaptedEncoder
 from continual.errors import ContinualError
-from continual.method.base import Bundled, Spread, WeightMethod
+from continual.method.base import Bundled, Described, Spread, WeightMethod
 from continual.method.bottleneck import Bottleneck
 from continual.method.full import Full
 from continual.method.lora import LoRA
@@ -119,3 +119,12 @@ def test_what_cannot_be_beside_others_is_refused(model: AdaptedEncoder) -> None:
     Fusion().install(model, adapters, 0)
     with pytest.raises(ContinualError, match="a mixer is over the adapters"):
         model.add(adapters[0])
+
+
+@pytest.mark.parametrize("method", tiny.methods(), ids=lambda method: type(method).__name__)
+def test_what_is_loaded_goes_to_where_the_encoder_is(method: Described, model: AdaptedEncoder) -> None:
+    """No number lies on the meta device, so whatever stays behind is seen."""
+    adapter = tiny.trained(method, model)
+    model.to("meta").load([adapter])
+    held = [*model.named_parameters(), *model.named_buffers()]
+    assert not [name for name, tensor in held if not tensor.is_meta]
