@@ -197,6 +197,16 @@ def test_runs_of_a_stream_are_compared_seed_by_seed(folder, tmp_path: Path) -> N
     assert "peft" not in page.split("## A stream")[1].split("## ")[0].split("seconds, adapters")[1]  # it did not run
 
 
+def test_only_what_both_sides_can_do_is_done_in_a_stream_on_a_gpu(folder) -> None:
+    stream = folder("stream")
+    plan, tasks = stream.planned(True, 0.03), running.stream().tasks
+    fused = [name for name in (*plan.ours, *plan.theirs) if plan.fuses(name)]
+    assert {name.split(",")[0] for name in fused} == {"ours", "adapters"} and not any("lora" in name for name in fused)
+    assert "composition=fusion" in plan.command("ours, bf16", tasks)
+    assert "composition=[]" in plan.command("ours, lora, bf16", tasks)
+    assert not any(map(stream.planned(False, 0.03).fuses, stream.OURS))
+
+
 def test_a_stream_on_a_gpu_is_judged_with_its_start_and_without(folder, tmp_path: Path) -> None:
     def run(seconds: float, inside: float) -> dict[str, Any]:
         parts = {"learning": inside / 2, "all else": seconds - inside / 2}
