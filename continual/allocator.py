@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
+MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -4, -3, -1, -2
 """Of ``mallopt(3)``."""
+LARGE = 2**22
+"""Bytes of a tensor that ``return_memory`` gives back by itself."""
 
 
 def keep_memory() -> bool:
@@ -26,10 +28,23 @@ def keep_memory() -> bool:
     ``GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0`` merges the pieces at once, and needs less;
     a tunable cannot be set later. ``benchmarks/speed/peak.py`` measures both.
     """
+    return _set({MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**28})
+
+
+def return_memory() -> bool:
+    """The opposite: each tensor of 4 MiB or more is mapped by itself, and handed back when it is gone.
+
+    There are no holes then: a training's peak is that of its tensors. Every page faults anew, so a step on a CPU takes
+    longer (``benchmarks/speed/peak.py``: *recomputed*). False as above.
+    """
+    return _set({MMAP_MAX: 2**16, MMAP_THRESHOLD: LARGE, TRIM_THRESHOLD: 2**25, TOP_PAD: 2**20})
+
+
+def _set(values: Mapping[int, int]) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    return all([libc.mallopt(MMAP_MAX, 0), libc.mallopt(TRIM_THRESHOLD, 2**31 - 1), libc.mallopt(TOP_PAD, 2**28)])
+    return all([libc.mallopt(name, value) for name, value in values.items()])
 
 
 @contextmanager

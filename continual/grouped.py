@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from continual.allocator import keep_memory, return_memory
 from continual.build import build
 from continual.drive import run_stream, run_together
 from continual.errors import ContinualError
@@ -38,6 +39,7 @@ _prepared: dict[bytes, Job] = {}
 
 def prepare(configs: Sequence[DictConfig]) -> None:
     """Build the jobs and go through their runs together. One that cannot be built, or fails, says so in its turn."""
+    _hold(configs)
     made: dict[bytes, Any] = {}
     alike: dict[object, dict[str, Parts]] = {}
     for config in map(_own, configs):
@@ -55,10 +57,18 @@ def prepare(configs: Sequence[DictConfig]) -> None:
 
 def job_of(config: DictConfig) -> Job:
     """What ``prepare`` made of this configuration; else it is built now."""
+    _hold([config])
     if (job := _prepared.pop(_key(config), None)) is not None:
         return job
     parts = build(config)
     return Job(parts, parts.finished)
+
+
+def _hold(configs: Sequence[DictConfig]) -> None:
+    """How this process, which is theirs, holds its memory: who has layers computed again to need less of it wants to
+    need less of the C library's too."""
+    little = any(OmegaConf.select(config, "trainer.gradient_checkpointing") for config in configs)
+    (return_memory if little else keep_memory)()
 
 
 def _own(config: DictConfig) -> DictConfig:

@@ -51,7 +51,8 @@ class Machine:
     cache        bytes, on each device, for what layers below all modules make of the training rows, where more than one
                  epoch reads it: these layers are then run once (``trunk.py``); 0: they are run in every step
     cache_folder where that lies, in a file mapped into memory; None: in the memory of the device
-    gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time
+    gradient_checkpointing  activations are computed again in the backward pass, not kept: less memory, more time. On a
+                 CPU ``continual run`` hands each large tensor back when it is gone, too (``allocator.return_memory``)
     """
 
     accelerator: str = "cpu"
@@ -132,13 +133,14 @@ def learn(
     learner = Learner(model, [chosen(model, request) for request in requests])
     placed(model, machine)
     pooled = learner.features()
-    trunk = None if pooled is not None or machine.gradient_checkpointing else trunk or machine.trunk()
+    trunk = None if pooled is not None else trunk or machine.trunk()
     count = fitting(model, learner.members) if machine.group == "auto" else int(machine.group)
     below = None if trunk is None else learner.below(trunk)
     learner.even = captures(machine) and learner.steady
     steps = Steps(Lanes(learner.members, count), pooled, below, learner.even)
     loader = DataLoader(steps, batch_size=None, shuffle=False, num_workers=0)
     learner.log_every = min(machine.log_every, len(loader))
+    learner.train()  # Lightning leaves it in the mode that it has
     with unwarned(), _interruptible():
         _trainer(machine, [progress, *watching], learner.log_every).fit(learner, loader)
     learner.to(device_of(machine)).eval()  # Lightning takes a model off the device when it is done

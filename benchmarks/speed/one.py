@@ -23,6 +23,7 @@ from served import Line, seconds, serve, write_answers
 from torch import Tensor
 
 from continual.adapter import Adapter, fresh
+from continual.allocator import return_memory
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import Encoder
 from continual.encoder.load import load
@@ -36,9 +37,10 @@ CPU = torch.device("cpu")
 
 
 class Setting(TypedDict):
-    """layers: that have a module, as ``method.layers``; None: all"""
+    """layers: that have a module, as ``method.layers``; None: all · recompute: ``trainer.gradient_checkpointing``"""
 
     layers: str | None
+    recompute: bool
     rows: int
     tokens: int
     steps: int
@@ -121,12 +123,14 @@ def main() -> None:
     said: Setting = json.loads(sys.argv[1])
     line = Line()
     torch.set_num_threads(said["threads"])
+    if said["recompute"]:
+        return_memory()  # as a run does then
     one = One(load(max_length=said["tokens"]), said["layers"], said["rows"], said["tokens"])
     one.model.load([])
 
     def step(*_: str) -> float:
         watch = Alternating({}, cuda=False)
-        one.train(said["steps"], Machine(), watch)
+        one.train(said["steps"], Machine(gradient_checkpointing=said["recompute"]), watch)
         return watch.seconds["ours"][-1]
 
     serve(line, {"step": step}, {"torch": torch.__version__})

@@ -5,7 +5,7 @@
 Steps on 32 texts of up to 128 tokens on MiniLM, each side in fresh processes, one after the other; the largest resident
 size while it trains, less the one when all is loaded. Of the others with the encoder's dropout, as their trainers leave
 it, and without. *layers 3-*: a module in the upper half of the layers, on kept states (``continual/trunk.py``).
-*merged*: the process is started with ``MERGED``.
+*merged*: the process is started with ``MERGED``. *recomputed*: ``trainer.gradient_checkpointing=true``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
         "ours, layers 3-": ("ours", "3-"),
         "ours, merged": ("merged", ""),
         "ours, layers 3-, merged": ("merged", "3-"),
+        "ours, recomputed": ("recomputed", ""),
+        "ours, layers 3-, recomputed": ("recomputed", "3-"),
         "full": ("full", "train"),
         "full, no dropout": ("full", "eval"),
     }
@@ -65,20 +67,20 @@ def measured(one: One, options: argparse.Namespace) -> dict[str, Any]:
             with process(options.adapters_python, one, folder) as server:
                 entry["peer"] = server.ready()
                 entry["apart"]["adapters"] = peer_check(server, one, folder)
-        memory: dict[str, list[dict[str, int]]] = {side: [] for side in sides}
+        memory: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(options.pairs):
             for side, (kind, mode) in sides.items():
                 memory[side].append(taken(kind, mode, one, folder, options.adapters_python))
     return {**entry, "memory": memory}
 
 
-def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> dict[str, int]:
-    """Bytes: when it is loaded, and at most while it trains."""
+def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> dict[str, float]:
+    """Bytes: when it is loaded, and at most while it trains; seconds of its last step."""
     said = {"rows": one.rows, "tokens": one.tokens, "threads": torch.get_num_threads(), "cuda": False}
-    ours = kind in ("ours", "merged")
+    ours = kind in ("ours", "merged", "recomputed")
     if ours:
         started = MERGED if kind == "merged" else {}
-        one_of = {**said, "layers": mode or None, "steps": STEPS}
+        one_of = {**said, "layers": mode or None, "recompute": kind == "recomputed", "steps": STEPS}
         side = Process(sys.executable, str(HERE / "one.py"), one_of, started=started)
     elif kind == "full":
         full = {"folder": str(folder / "encoder"), "weights": "", "full": True, "factor": 0, "leave_out": []}
@@ -89,8 +91,8 @@ def taken(kind: str, mode: str, one: One, folder: Path, python: str | None) -> d
     with side:
         side.ready()
         for _ in range(1 if ours else STEPS):  # one question of ours is all its steps
-            side.ask("step", *([] if ours else [mode, "fp32"]))
-        return side.memory()
+            last = side.ask("step", *([] if ours else [mode, "fp32"]))
+        return {**side.memory(), "step": last}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from continual.allocator import importing, keep_memory
+from continual.allocator import importing
 from continual.ended import Begun, Ended, close, endings
 from continual.errors import ContinualError, one_line
 from continual.overrides import mended, refuse_several
@@ -83,7 +83,6 @@ def _called(arguments: Sequence[str]) -> Iterator[None]:
 
 def _ended(config: DictConfig, which: tuple[str, ...] | None = None, direction: object = None) -> Ended:
     """Run one configuration: a job of a sweep where its overrides are given. A failure is an end like another."""
-    keep_memory()
     try:
         _check(direction, config.objective)
         return _job(config, which)

@@ -164,7 +164,12 @@ def test_the_page_says_what_was_reached_and_what_was_missed(folder, tmp_path: Pa
     ways = {"add": [0.09] * 2, "switch": [1e-6] * 2, "load": [0.2] * 2, "forward": [0.02] * 2}
     many = {what: {"ours": found, "adapters": [2 * s for s in found]} for what, found in ways.items()}
     one = {"forward": {"ours": [1.04, 1.04], "bare": [1.0, 1.0]}}
-    need = {"memory": {"ours": [{"loaded": 1, "peak": 1 + 900 * 2**20}], "full": [{"loaded": 0, "peak": 1800 * 2**20}]}}
+    need = {
+        "memory": {
+            "ours": [{"loaded": 1, "peak": 1 + 900 * 2**20}],
+            "full": [{"loaded": 0, "peak": 1800 * 2**20, "step": 0.5}],
+        }
+    }
     left = {"fp32": {"step": {"ours": [1.0] * 2, "adapters": [3.0] * 2}, "below": [1.5]}}
     made = {
         "registry": {"bottleneck": many},
@@ -179,7 +184,7 @@ def test_the_page_says_what_was_reached_and_what_was_missed(folder, tmp_path: Pa
     assert "| bottleneck: loading one more from disk | 200 ms | ≤ 5 ms | **missed** |" in page
     assert "| ours over the bare encoder | +4.0 % (+4.0 to +4.0) | ≤ 5 % | yes |" in page
     assert "| ours | 900 MiB | ≤ 800 MiB | **missed** |" in page
-    assert "| full | 1800 | 2.00 |" in page
+    assert "| full | 1800 | 2.00 | 500 |" in page
     assert "| fp32 | 1000 | 1500 | 3000 | 3.00 (3.00 to 3.00) | 2.00 | – | – |" in page
     assert "some CPU, 2 cores, threads: 2" in page
     assert page.count("Not measured yet") == 4  # stream, grouped, dealt, routed
@@ -201,7 +206,8 @@ def test_only_what_both_sides_can_do_is_done_in_a_stream_on_a_gpu(folder) -> Non
     stream = folder("stream")
     plan, tasks = stream.planned(True, 0.03), running.stream().tasks
     fused = [name for name in (*plan.ours, *plan.theirs) if plan.fuses(name)]
-    assert {name.split(",")[0] for name in fused} == {"ours", "adapters"} and not any("lora" in name for name in fused)
+    assert {name.split(",")[0] for name in fused} == {"ours", "adapters"}
+    assert not any("lora" in name for name in fused)
     assert "composition=fusion" in plan.command("ours, bf16", tasks)
     assert "composition=[]" in plan.command("ours, lora, bf16", tasks)
     assert not any(map(stream.planned(False, 0.03).fuses, stream.OURS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ import torch.multiprocessing as mp
 import transformers as hf
 from torch import Tensor
 
-from continual.adapter import fresh
+from continual.adapter import flatten, fresh
 from continual.encoder import attention
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.merge import merge
+from continual.encoder.survey import layers_of
 from continual.errors import ContinualError
 from continual.method import named
 from continual.method.base import Described
@@ -84,6 +86,28 @@ def test_a_module_learns_the_same_with_checkpointing(method: Described) -> None:
     for address, params in found[0].items():
         for name, tensor in params.items():
             assert tiny.gap(found[1][address][name], tensor) < 1e-4, (address, name)
+
+
+def _note(calls: list[bool], *_: object) -> None:
+    calls.append(torch.is_grad_enabled())
+
+
+@pytest.mark.parametrize("method", [Bottleneck(), LoRA(layers="1-")], ids=lambda method: type(method).__name__)
+def test_every_training_computes_its_layers_again_above_the_states_that_are_kept(method: Described) -> None:
+    model = tiny.adapted()
+    request = tiny.request(model, fresh(method, model.shapes, model.weights, 0), epochs=2)
+    wanted = flatten(learn(model, [request], Machine(cache=0), tiny.QUIET)[0].adapter.params)
+    first, last = (list[bool]() for _ in range(2))
+    for calls, layer in zip((first, last), layers_of(model.encoder, model.arch), strict=True):
+        layer.get_submodule("attention").register_forward_hook(partial(_note, calls))
+    for _ in range(2):  # as the tasks of a run
+        first.clear()
+        last.clear()
+        [learned] = learn(model, [request], Machine(gradient_checkpointing=True), tiny.QUIET)
+        assert sum(last) == 2 * learned.steps
+        assert not any(first)  # its states were computed once, without gradients
+        for name, tensor in flatten(learned.adapter.params).items():
+            assert tiny.gap(tensor, wanted[name]) < 1e-4, name
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
