@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from continual.encoder import noise
+from continual.encoder.again import Again
 from continual.encoder.depth import Start, lowest
 from continual.encoder.frozen import Encoder
 from continual.encoder.low import Low
@@ -55,7 +56,7 @@ class AdaptedEncoder(Rack):
 
         Raises ContinualError for a family whose layers transformers cannot checkpoint.
         """
-        self.claim.recompute(self.encoder, self.arch)
+        self.claim.recompute(self.encoder, self.arch, Again(self.route, self.attentions))
         self._recompute()
 
     def _recompute(self) -> None:
@@ -119,10 +120,8 @@ class AdaptedEncoder(Rack):
             self.shared.spread(self.attentions)
             return self._run(batch)
         finally:
-            again = self.claim.recomputes and torch.is_grad_enabled()  # the backward pass comes through once more
-            if not again:
-                self.route.mask = self.route.member = self.route.blocks = self.route.noise = None
-                self.shared.forget(self.attentions)
+            self.route.mask = self.route.member = self.route.blocks = self.route.noise = None
+            self.shared.forget(self.attentions)
 
     def _run(self, batch: Batch) -> States:
         own, stream = next(self.encoder.parameters()).dtype, self.stream

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any
 
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
@@ -41,14 +41,13 @@ class Claim:
             setattr(module, name, parameter)
         self.originals.clear()
 
-    def recompute(self, model: PreTrainedModel, arch: Arch) -> None:
+    def recompute(self, model: PreTrainedModel, arch: Arch, again: Callable[..., Any]) -> None:
         """Let transformers checkpoint the layers. Raises ContinualError for a family whose layers it cannot."""
         if not all(hasattr(layer, "gradient_checkpointing") for layer in layers_of(model, arch)):
             raise ContinualError(
                 "trainer.gradient_checkpointing=true: transformers cannot checkpoint the layers of "
                 f"{model.config.model_type}; lower trainer.batch_size instead"
             )
-        again = partial(checkpoint, use_reentrant=False)
         model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=again)
         self.recomputes = True
 

@@ -18,6 +18,7 @@ from continual.encoder import attention
 from continual.encoder.adapted import AdaptedEncoder
 from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.merge import merge
+from continual.encoder.site import Route
 from continual.encoder.survey import layers_of
 from continual.errors import ContinualError
 from continual.method import named
@@ -86,6 +87,29 @@ def test_a_module_learns_the_same_with_checkpointing(method: Described) -> None:
     for address, params in found[0].items():
         for name, tensor in params.items():
             assert tiny.gap(found[1][address][name], tensor) < 1e-4, (address, name)
+
+
+@pytest.mark.parametrize("method", [named("unipelt", NETWORKED), Bottleneck(dropout=0.5)], ids=["unipelt", "dropout"])
+def test_layers_are_computed_again_as_they_were_though_other_rows_were_read_since(method: Described) -> None:
+    model = tiny.adapted()
+    model.load([fresh(method, model.shapes, model.weights, seed) for seed in range(2)], train=range(2))
+    model.train()
+    first = replace(tiny.batch(), member=torch.arange(6) % 2, step=torch.zeros(6, dtype=torch.long))
+    other = replace(tiny.batch(3, 7, seed=1), member=torch.tensor([1, 1, 0]))
+    found = []
+    for again in (False, True):
+        if again:
+            model.checkpoint()
+        model.zero_grad()
+        loss = model(first, torch.arange(6)).square().sum()
+        loss = loss + model(other).square().sum()
+        with torch.no_grad():
+            model(other)
+        loss.backward()
+        found.append([parameter.grad for parameter, _ in model.slices()])
+        assert model.route == Route()
+    for a, b in zip(*found, strict=True):
+        assert tiny.gap(a, b) <= 1e-5 * float(b.abs().max().clamp_min(1.0))
 
 
 def _note(calls: list[bool], *_: object) -> None:
