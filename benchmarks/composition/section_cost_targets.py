@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
 from tables import ratio, table
 
 WHOLE = {"8": (6.0, 8.0), "32": (15.0, 20.0)}
 """On a GPU, with bfloat16 products: a training step, and a forward, of N modules."""
+CORES = {"8": (3.0, 2.2), "16": (6.0, 3.5)}
+"""The same on two cores."""
 
 
 class Target(NamedTuple):
@@ -27,9 +30,11 @@ class Target(NamedTuple):
         return [self.what, text, must, "yes" if met else "**no**"]
 
 
-def targets(rows: Mapping[str, Any], precision: str) -> str:
+def targets(rows: Mapping[str, Any], precision: str, plain: Mapping[str, Any] | None) -> str:
+    """``plain``: on a CPU the rows of the same in float32; None: it is a GPU."""
     whole = WHOLE if precision == "bf16-mixed" else {}
-    found = (*_speeds(rows, whole), *_sizes(rows), *_forms(rows))
+    cores = () if plain is None else _cores(rows, plain if precision == "bf16-mixed" else {})
+    found = (*_speeds(rows, whole), *cores, *_sizes(rows), *_forms(rows))
     return table(["", "measured", "must", "met"], [target.row for target in found])
 
 
@@ -51,6 +56,22 @@ def _speeds(rows: Mapping[str, Any], whole: Mapping[str, tuple[float, float]]) -
                 yield Target(what, ratio(step["adapters"], step["ours"]), step_must)
                 what = f"forward of {count}, `adapters` ÷ ours as a CUDA graph"
                 yield Target(what, ratio(forward["adapters"], graph), forward_must)
+
+
+def _cores(rows: Mapping[str, Any], plain: Mapping[str, Any]) -> Iterator[Target]:
+    """Beside theirs in the same precision, and beside theirs as it comes, in float32: of medians, of two records."""
+    for count, musts in CORES.items():
+        for what, must in zip(("step", "forward"), musts, strict=True):
+            if row := rows.get(count):
+                ours = row[what]["ours"]
+                label = f"on two cores, {what} of {count}, `adapters`"
+                yield Target(f"{label} ÷ ours", ratio(row[what]["adapters"], ours), must)
+                if count in plain:
+                    times = median(plain[count][what]["adapters"]) / median(ours)
+                    yield Target(f"{label} in float32 ÷ ours", (times, f"{times:.2f}"), must)
+    if row := rows.get("16"):
+        share = beside(row["memory"]["ours"]) / beside(row["memory"]["adapters"])
+        yield Target("memory of 16, ours ÷ `adapters`", (share, f"{share:.2f}"), most=1 / 4)
 
 
 def _sizes(rows: Mapping[str, Any]) -> Iterator[Target]:

@@ -77,6 +77,21 @@ def test_a_target_is_met_where_theirs_takes_that_many_times_ours(folder, tmp_pat
     assert "| 32 over 2 | 1.00 (1.00 to 1.00) | 3.50 |  | 3.50 |  |  |" in page
 
 
+def test_on_a_cpu_ours_in_bfloat16_is_held_against_theirs_in_both_precisions(folder, tmp_path: Path) -> None:
+    setting = {"encoder": "minilm", "batch": 32, "tokens": 64, "parameters": 1000}
+    machine = {"device": "CPU", "threads": 2, "versions": {"torch": "2", "transformers": "5"}}
+    for precision, ours, theirs in (("32-true", 2.0, 10.0), ("bf16-mixed", 1.0, 4.0)):
+        said = {"setting": {**setting, "precision": precision}, "machine": machine, "rows": {"16": entry(ours, theirs)}}
+        (tmp_path / f"cost-minilm-cpu-{precision}.json").write_text(json.dumps(said), encoding="utf-8")
+    page = folder("report").render(tmp_path)
+    plain, low = (page.split(f"{precision}\n")[1].split("### ")[0] for precision in ("32-true", "bf16-mixed"))
+    assert "| on two cores, step of 16, `adapters` ÷ ours | 5.00 (5.00 to 5.00) | ≥ 6 | **no** |" in plain
+    assert "in float32" not in plain.split("Our own targets")[1]
+    assert "| on two cores, step of 16, `adapters` ÷ ours | 4.00 (4.00 to 4.00) | ≥ 6 | **no** |" in low
+    assert "| on two cores, step of 16, `adapters` in float32 ÷ ours | 10.00 | ≥ 6 | yes |" in low
+    assert "| memory of 16, ours ÷ `adapters` | 0.25 | ≤ 0.25 | yes |" in low
+
+
 class Script:
     """The questions of a made-up asker, in order, and what it was answered."""
 
