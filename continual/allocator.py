@@ -1,4 +1,4 @@
-"""What a process does with its memory, set once where it starts."""
+"""What a process does with its memory: of the C library, and of Python."""
 
 from __future__ import annotations
 

@@ -22,10 +22,11 @@ from continual.trainer import learn, placed
 def run_stream(parts: Parts) -> Record:
     """Go through a run on one adapted encoder, and return its record. If it is due, its references come first."""
     _refer(parts)
-    model = placed(AdaptedEncoder(parts.encoder), parts.machine)
+    model = AdaptedEncoder(parts.encoder)
     work = run(parts, model)
     answers, record, dealt = None, None, Dealt(model, parts.machine, learn)
     try:
+        placed(model, parts.machine)
         while True:
             try:
                 requests = work.send(answers)  # type: ignore[arg-type]  # the first asks for the first requests
@@ -49,12 +50,13 @@ def run_together(several: Sequence[Parts]) -> None:
         _refer(parts)
     first = several[0]
     machine = replace(first.machine, loggers=())
-    model = placed(AdaptedEncoder(first.encoder), machine)
+    model = AdaptedEncoder(first.encoder)
     dealt = Dealt(model, machine, learn)
     works = [run(parts, model) for parts in several]
     waiting: dict[int, list[Learn]] = {}
     records: dict[int, Record] = {}
     try:
+        placed(model, machine)
         for index in range(len(works)):
             _go_on(works, index, None, waiting, records, several)
         while waiting:

@@ -18,6 +18,7 @@ from continual.errors import ContinualError
 from continual.files import canonical
 from continual.parts import Parts
 from continual.report.record import Record, load
+from continual.trainer import device_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ _prepared: dict[bytes, Job] = {}
 
 def prepare(configs: Sequence[DictConfig]) -> None:
     """Build the jobs and go through their runs together. One that cannot be built, or fails, says so in its turn."""
-    _hold(configs)
     made: dict[bytes, Any] = {}
     alike: dict[object, dict[str, Parts]] = {}
     for config in map(_own, configs):
@@ -51,23 +51,25 @@ def prepare(configs: Sequence[DictConfig]) -> None:
         if not before:
             shared = id(parts.encoder), replace(parts.machine, loggers=())
             alike.setdefault(shared, {}).setdefault(parts.run_id, parts)
+    _hold([parts for runs in alike.values() for parts in runs.values()])
     for runs in alike.values():
         run_together(list(runs.values()))
 
 
 def job_of(config: DictConfig) -> Job:
     """What ``prepare`` made of this configuration; else it is built now."""
-    _hold([config])
     if (job := _prepared.pop(_key(config), None)) is not None:
         return job
     parts = build(config)
+    _hold([parts])
     return Job(parts, parts.finished)
 
 
-def _hold(configs: Sequence[DictConfig]) -> None:
-    """How this process, which is theirs, holds its memory: who has layers computed again to need less of it wants to
-    need less of the C library's too."""
-    little = any(OmegaConf.select(config, "trainer.gradient_checkpointing") for config in configs)
+def _hold(several: Sequence[Parts]) -> None:
+    """How this process, which is theirs, holds its memory: who has layers computed again on a CPU, to need less of it,
+    wants to need less of the C library's too."""
+    machines = [parts.machine for parts in several]
+    little = any(machine.gradient_checkpointing and device_of(machine).type == "cpu" for machine in machines)
     (return_memory if little else keep_memory)()
 
 

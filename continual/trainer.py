@@ -128,8 +128,6 @@ def learn(
     """
     start = time.perf_counter()
     placed(model, machine)
-    if machine.gradient_checkpointing:
-        model.checkpoint()
     learner = Learner(model, [chosen(model, request) for request in requests])
     placed(model, machine)
     pooled = learner.features()
@@ -214,8 +212,13 @@ def _trainer(machine: Machine, callbacks: list[pl.Callback], log_every: int) -> 
 
 
 def placed(model: AdaptedEncoder, machine: Machine) -> AdaptedEncoder:
-    """The encoder where, and in the precision in which, this machine computes."""
+    """The encoder where, and in the precision in which, this machine computes; which what is computed again has a part
+    in (``AdaptedEncoder.stream``), also where nothing is trained.
+
+    Raises ContinualError for a family whose layers transformers cannot checkpoint, where it must.
+    """
     model.lower = torch.bfloat16 if machine.precision == "bf16-mixed" else None
+    model.checkpoint(machine.gradient_checkpointing)
     return model.to(device_of(machine))
 
 

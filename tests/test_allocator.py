@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from continual import allocator, grouped
+from continual.trainer import Machine
 from tests import running
 
 CODE = """
@@ -56,9 +57,10 @@ def test_a_run_whose_layers_are_computed_again_hands_memory_back(monkeypatch: py
     said: list[str] = []
     for name in ("keep_memory", "return_memory"):
         monkeypatch.setattr(grouped, name, lambda name=name: said.append(name))
-    monkeypatch.setattr(grouped, "build", lambda *_: SimpleNamespace(finished=True))
     for value in (False, True):
-        grouped.job_of(OmegaConf.create({"trainer": {"gradient_checkpointing": value}}))
+        made = SimpleNamespace(finished=True, machine=Machine(gradient_checkpointing=value))
+        monkeypatch.setattr(grouped, "build", lambda *_, made=made: made)
+        grouped.job_of(OmegaConf.create({}))
     grouped.prepare([])
     assert said == ["keep_memory", "return_memory", "keep_memory"]
 

@@ -181,3 +181,18 @@ running.run(Path(sys.argv[1]))
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()
     assert running.run(tmp_path).status == "finished"  # the lock of a dead process holds nothing
+
+
+def test_a_run_that_goes_on_with_nothing_to_train_reads_in_the_precision_in_which_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = trainer.Machine(precision="bf16-mixed", gradient_checkpointing=True)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("continual.run.summarize", stop)
+        with pytest.raises(KeyboardInterrupt):
+            running.run(tmp_path, machine=machine)
+    assert running.run(tmp_path, machine=machine).status == "finished"

@@ -14,9 +14,10 @@ NONE = "–"
 WHAT = (
     "Ours is a training by `continual.trainer.learn`, whose frozen encoder is in evaluation mode. `adapters` is timed "
     "twice: as its trainer trains, with the encoder's dropout of 0.1, which falls on the fusion's scores too, and "
-    "with all dropout off. Each computes in a process of its own, in turn. Times are in milliseconds. Where a ratio "
-    "is missed on a CPU, ours is near the encoder alone, whose products take as long on both sides: what is left to "
-    "win is bfloat16's, in which ours stands beside theirs as it comes, in float32, too."
+    "with all dropout off. Each computes in a process of its own, in turn. Times are in milliseconds. Where a step's "
+    "or a forward's ratio to `adapters` is missed on a CPU, ours is near the encoder alone, whose products take as "
+    "long on both sides: what is left to win is bfloat16's, in which ours stands beside theirs as it comes, in "
+    "float32, too."
 )
 
 

@@ -202,9 +202,9 @@ SECTIONS = {
         "In float32 on a CPU the frozen encoder's products take as long here as there, and are nearly all of a step; "
         "what is won are batches of similar lengths. On a GPU the libraries' time is that of their steps, which are "
         "launched kernel by kernel, one module after the other, so the ratio grows with the steps; of ours what does "
-        "not grow with them is most: packages imported and texts read (half of a process's seconds), graphs captured, "
-        "modules stored, proven and scored. Seven more epochs of ten modules took ours one second, and `peft` a "
-        "minute.",
+        "not grow with them is most: packages imported and texts read (more than half of a process's seconds), graphs "
+        "captured, modules stored, proven and scored. Seven more epochs of ten LoRAs took ours one second, and `peft` "
+        "a minute.",
     ),
     "grouped": Section(
         "Modules trained at once",

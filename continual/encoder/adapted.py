@@ -51,12 +51,15 @@ class AdaptedEncoder(Rack):
         self._recompute()
         return self
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, mode: bool = True) -> None:
         """Gradient checkpointing: a layer's activations are computed again when they are needed, not kept.
 
         Raises ContinualError for a family whose layers transformers cannot checkpoint.
         """
-        self.claim.recompute(self.encoder, self.arch, Again(self.route, self.attentions))
+        if mode:
+            self.claim.recompute(self.encoder, self.arch, Again(self.route, self.attentions, self.claim))
+        else:
+            self.claim.keep(self.encoder)
         self._recompute()
 
     def _recompute(self) -> None:

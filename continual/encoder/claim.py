@@ -51,6 +51,13 @@ class Claim:
         model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=again)
         self.recomputes = True
 
+    def keep(self, model: PreTrainedModel) -> None:
+        """The opposite: layers keep what their backward pass needs."""
+        if self.recomputes:
+            model._set_gradient_checkpointing(enable=False)
+            model.eval()
+            self.recomputes = False
+
     def layers(self, model: PreTrainedModel, arch: Arch) -> Depth:
         """What lets a forward begin or end at one of the model's layers."""
         if self.depth is None:
@@ -69,9 +76,7 @@ class Claim:
             module.__dict__.pop("_site", None)
         if str(model.config._attn_implementation) != self.attention:
             model.set_attn_implementation(self.attention)
-        if self.recomputes:
-            model._set_gradient_checkpointing(enable=False)
-            model.eval()
+        self.keep(model)
         self.unmerge()
         self.live = False
         model.__dict__.pop("_claim", None)
