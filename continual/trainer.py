@@ -212,8 +212,8 @@ def _trainer(machine: Machine, callbacks: list[pl.Callback], log_every: int) -> 
 
 
 def placed(model: AdaptedEncoder, machine: Machine) -> AdaptedEncoder:
-    """The encoder where, and in the precision in which, this machine computes; which what is computed again has a part
-    in (``AdaptedEncoder.stream``), also where nothing is trained.
+    """The encoder where, and in the precision in which, this machine computes. Whether layers are computed again has a
+    part in that (``AdaptedEncoder.stream``), also where nothing is trained.
 
     Raises ContinualError for a family whose layers transformers cannot checkpoint, where it must.
     """

@@ -132,6 +132,9 @@ def test_every_training_computes_its_layers_again_above_the_states_that_are_kept
         assert not any(first)  # its states were computed once, without gradients
         for name, tensor in flatten(learned.adapter.params).items():
             assert tiny.gap(tensor, wanted[name]) < 1e-4, name
+    last.clear()
+    [learned] = learn(model, [request], Machine(), tiny.QUIET)
+    assert sum(last) == learned.steps
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
