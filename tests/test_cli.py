@@ -106,6 +106,10 @@ main()
         ("method", "Error parsing override 'method': expected key=value; continual run --help"),
         ("seed=0,1", "Ambiguous value for argument 'seed=0,1': for a run of each give -m; for a list"),
         ("seed=${nothing}", "the configuration cannot be resolved: Interpolation key 'nothing' not found"),
+        (
+            "trainer.gradient_checkpointing=${nothing}",
+            "the configuration cannot be resolved: Interpolation key 'nothing'",
+        ),
         ("trainer.epochs=0", "trainer.epochs must be at least 1, got 0"),
     ],
 )

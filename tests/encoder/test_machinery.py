@@ -12,10 +12,12 @@ import torch
 import torch.multiprocessing as mp
 import transformers as hf
 from torch import Tensor
+from torch.nn import Module
 
 from continual.adapter import flatten, fresh
 from continual.encoder import attention
 from continual.encoder.adapted import AdaptedEncoder
+from continual.encoder.again import Again
 from continual.encoder.frozen import fingerprint, wrap
 from continual.encoder.merge import merge
 from continual.encoder.site import Route
@@ -108,6 +110,24 @@ def test_layers_are_computed_again_as_they_were_though_other_rows_were_read_sinc
         found.append([parameter.grad for parameter, _ in model.slices()])
         assert model.route == Route()
     assert max(float(a.abs().max()) for a in found[0]) > 1
+    for a, b in zip(*found, strict=True):
+        assert tiny.gap(a, b) <= 1e-5 * float(a.abs().max())
+
+
+def test_a_layer_that_is_called_again_begins_where_it_began() -> None:
+    """As transformers before 5.23 has it: what is called again is the layer, not its ``forward``."""
+    model, batch = tiny.adapted(), tiny.batch()
+    model.load([tiny.trained(LoRA(layers="1-"), model)], train=[0])
+    depth, layer = model.claim.layers(model.encoder, model.arch), list(layers_of(model.encoder, model.arch))[1]
+    below = model.under(batch)
+    found = []
+    for call in (Module.__call__, Again(model.route, model.attentions, model.claim)):
+        model.zero_grad()
+        with depth.begun(model.lowest, below):
+            out = call(layer, torch.zeros_like(below))
+        (out if isinstance(out, Tensor) else out[0]).cos().sum().backward()
+        found.append([parameter.grad for parameter, _ in model.slices()])
+    assert max(float(a.abs().max()) for a in found[0]) > 0.1
     for a, b in zip(*found, strict=True):
         assert tiny.gap(a, b) <= 1e-5 * float(a.abs().max())
 
